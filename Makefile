@@ -1,0 +1,55 @@
+# Every target says what it does in `make help`. Nothing is installed outside .venv.
+PYTHON ?= python3
+PROFILE ?= tiny
+BIN := .venv/bin
+UV_VERSION := 0.13.9
+export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup checkpoints demo serve test check loadtest bench clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+.venv/installed: requirements.lock pyproject.toml client/pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"Python {v[0]}.{v[1]} is not supported: install 3.11 or 3.12 and run make PYTHON=python3.12 again")'
+	@echo "tritone: creating .venv and installing about 6 GB of pinned packages; a minute from a fast index"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --python $(BIN)/python --requirement requirements.lock
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --editable . --editable client
+	@touch $@
+
+setup: .venv/installed ## create .venv with every pinned package
+
+checkpoints: setup ## fetch the checkpoints of PROFILE (tiny, base or full)
+	@$(BIN)/python scripts/fetch_checkpoints.py --profile $(PROFILE)
+
+demo: checkpoints ## start the server, ask it a spoken question about a picture, stop it
+	@$(BIN)/python scripts/demo.py
+
+serve: checkpoints ## start the server and keep it running until Ctrl-C
+	@$(BIN)/tritone serve
+
+check: setup ## lint, types and contracts: fast, before every commit
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/codespell
+	@$(BIN)/hadolint Dockerfile.triton
+	@$(BIN)/pytest -q tests/contract
+	@echo "make check: all clean"
+
+test: checkpoints check ## every test that needs no GPU, the real server included
+	@$(BIN)/pytest -m "not gpu"
+	@echo "make test: all passed"
+
+loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed
+	@$(BIN)/python scripts/loadtest.py
+
+bench: checkpoints ## measure the server against the same work in one process
+	@# As in the server's stubs: threads that spin after their work would take the processors from the other side.
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
+
+clean: ## remove .venv, checkpoints and everything that was generated
+	rm -rf .venv .checkpoints .tritone demo_output

@@ -1,0 +1,107 @@
+"""From what a caller has — a path, bytes, an array, a Pillow image — to the encoded bytes that the server takes.
+
+The only file that opens files. What the server can decode itself is passed on as it is, without a look inside.
+"""
+
+import io
+import os
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tritone_client._exceptions import InvalidInput
+from tritone_client._types import AudioLike, ImageLike, PillowImage
+
+
+def audio_bytes(audio: AudioLike, sampling_rate: int | None = None) -> bytes:
+    """Encode audio.
+
+    Args:
+        audio: path, encoded bytes, or samples: float −1..1 or int16, (n_samples,) or (n_samples, n_channels).
+        sampling_rate: of the samples, in Hz; only for samples, as files say it themselves.
+
+    Raises: InvalidInput: a file that cannot be read; samples that are no sound.
+    """
+    if isinstance(audio, np.ndarray):
+        return _wav(_samples(audio), sampling_rate)
+    if sampling_rate is not None:
+        raise InvalidInput(f"sampling_rate is {sampling_rate}, but a file says its own: leave it out")
+    if isinstance(audio, (str, os.PathLike)):
+        return _read("audio", audio)
+    if isinstance(audio, (bytes, bytearray, memoryview)):
+        return bytes(audio)
+    raise InvalidInput(f"audio is a {type(audio).__name__}, must be a path, bytes or a numpy array")
+
+
+def image_bytes(image: ImageLike) -> bytes:
+    """Encode a picture; pixels and Pillow images become PNG, which loses nothing.
+
+    Raises: InvalidInput: a file that cannot be read; an array that is no picture.
+    """
+    if isinstance(image, np.ndarray):
+        return _png(_pillow(image))
+    if isinstance(image, (str, os.PathLike)):
+        return _read("image", image)
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return bytes(image)
+    if hasattr(image, "save"):
+        return _png(image)
+    raise InvalidInput(f"image is a {type(image).__name__}, must be a path, bytes, a Pillow image or a numpy array")
+
+
+def _read(what: str, path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInput(f"{what} file '{os.fspath(path)}' cannot be read: {reason}") from error
+
+
+def _samples(audio: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
+    """The samples as int16 (n_samples, n_channels)."""
+    if audio.ndim not in (1, 2) or audio.size == 0:
+        raise InvalidInput(f"audio has shape {audio.shape}, must be (n_samples,) or (n_samples, n_channels)")
+    columns = audio.reshape(len(audio), -1)
+    if audio.dtype == np.int16:
+        return columns.astype(np.int16)
+    if audio.dtype.kind != "f":
+        raise InvalidInput(f"audio has dtype {audio.dtype}, must be float in −1..1 or int16")
+    peak = float(np.abs(columns).max())
+    if not peak <= 1:  # also when it is NaN
+        raise InvalidInput(f"audio has a peak of {peak:g}, must be at most 1")
+    scaled: npt.NDArray[np.float64] = np.rint(columns.astype(np.float64) * 2**15)
+    return scaled.clip(-(2**15), 2**15 - 1).astype(np.int16)
+
+
+def _wav(samples: npt.NDArray[np.int16], sampling_rate: int | None) -> bytes:
+    if sampling_rate is None or sampling_rate <= 0:
+        raise InvalidInput(f"sampling_rate is {sampling_rate}, must be the samples' rate in Hz")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(sampling_rate)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return buffer.getvalue()
+
+
+def _pillow(pixels: npt.NDArray[np.uint8]) -> PillowImage:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise InvalidInput(f"image is {pixels.dtype} {pixels.shape}, must be uint8 (height, width, 3)")
+    try:
+        from PIL import Image  # only here, as whoever sends files does not need it
+    except ImportError as error:
+        raise InvalidInput("image is an array, which needs Pillow: pip install tritone-client[pillow]") from error
+    return Image.fromarray(pixels)
+
+
+def _png(image: PillowImage) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format="PNG")
+    except OSError as error:  # a mode that PNG has not, such as CMYK
+        raise InvalidInput(f"image cannot be encoded: {error}") from error
+    return buffer.getvalue()

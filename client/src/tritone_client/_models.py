@@ -1,0 +1,131 @@
+"""The tensors of each model that this client calls: what `config.pbtxt` says, seen from the other side.
+
+`tests/contract` compares this table with the configs, tensor by tensor. Dims are without the batch axis; values on
+the wire always have it, as [1, ...].
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tritone_client._exceptions import InvalidInput
+
+NUMBERS: dict[str, np.dtype[Any]] = {
+    "FP32": np.dtype(np.float32),
+    "INT32": np.dtype(np.int32),
+    "INT64": np.dtype(np.int64),
+}
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Name, Triton's data type, and dims without the batch axis; −1 is any length."""
+
+    name: str
+    datatype: str
+    dims: tuple[int, ...] = (1,)
+    optional: bool = False
+
+    def array(self, value: Any) -> npt.NDArray[Any]:
+        """The value with its batch axis: [1, 1] for one value, [1, n] for a list.
+
+        Raises: InvalidInput: a value that does not fit the data type.
+        """
+        if self.datatype == "BYTES":
+            items = value if isinstance(value, (list, tuple)) else [value]
+            return np.array([[self._encode(item) for item in items]], np.object_)
+        given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
+        kinds, what = ("iu", "a whole number") if wanted.kind == "i" else ("iuf", "a number")
+        if given.dtype.kind not in kinds:
+            raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
+        if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
+            raise InvalidInput(f"'{self.name}' is {value!r}, which does not fit {wanted}")
+        return np.expand_dims(given.astype(wanted), 0)
+
+    def _encode(self, item: str | bytes) -> bytes:
+        if not isinstance(item, (str, bytes)):
+            raise InvalidInput(f"'{self.name}' is a {type(item).__name__}, must be text")
+        try:
+            return item.encode() if isinstance(item, str) else item
+        except UnicodeEncodeError as error:
+            raise InvalidInput(f"'{self.name}' cannot be written as UTF-8: {error.reason}") from error
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model's inputs and outputs; a decoupled one answers in a stream."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    decoupled: bool = False
+
+
+_CHAT_INPUTS = (
+    Tensor("text_input", "BYTES"),
+    Tensor("image_bytes", "BYTES", (-1,), optional=True),
+    Tensor("messages", "BYTES", optional=True),
+    Tensor("max_tokens", "INT32", optional=True),
+    Tensor("temperature", "FP32", optional=True),
+    Tensor("top_p", "FP32", optional=True),
+    Tensor("seed", "INT64", optional=True),
+)
+_CHAT_OUTPUTS = (
+    Tensor("text_output", "BYTES"),
+    Tensor("finish_reason", "BYTES"),
+    Tensor("prompt_tokens", "INT32"),
+    Tensor("completion_tokens", "INT32"),
+)
+
+TRANSCRIBE = Model(
+    "transcribe",
+    inputs=(
+        Tensor("audio_bytes", "BYTES", optional=True),
+        Tensor("text_input", "BYTES", optional=True),
+        Tensor("language", "BYTES", optional=True),
+        Tensor("task", "BYTES", optional=True),
+    ),
+    outputs=(
+        Tensor("text", "BYTES"),
+        Tensor("language", "BYTES"),
+        Tensor("duration", "FP32"),
+        Tensor("segment_start", "FP32", (-1,)),
+        Tensor("segment_end", "FP32", (-1,)),
+        Tensor("segment_text", "BYTES", (-1,)),
+    ),
+)
+TTS = Model(
+    "tts",
+    inputs=(
+        Tensor("text", "BYTES"),
+        Tensor("voice", "BYTES", optional=True),
+        Tensor("language", "BYTES", optional=True),
+        Tensor("speed", "FP32", optional=True),
+    ),
+    outputs=(Tensor("audio", "FP32", (-1,)), Tensor("sampling_rate", "INT32"), Tensor("audio_wav", "BYTES")),
+)
+LLAVA_ANSWER = Model("llava_answer", _CHAT_INPUTS, _CHAT_OUTPUTS)
+LLAVA = Model("llava", (*_CHAT_INPUTS, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True)
+VOICE_ASSISTANT = Model(
+    "voice_assistant",
+    inputs=(
+        Tensor("audio_bytes", "BYTES", optional=True),
+        Tensor("text_input", "BYTES", optional=True),
+        Tensor("image_bytes", "BYTES", (-1,), optional=True),
+        Tensor("messages", "BYTES", optional=True),
+        Tensor("max_tokens", "INT32", optional=True),
+        Tensor("voice", "BYTES", optional=True),
+        Tensor("speed", "FP32", optional=True),
+    ),
+    outputs=(
+        Tensor("transcript", "BYTES"),
+        Tensor("duration", "FP32"),
+        Tensor("text_output", "BYTES"),
+        Tensor("finish_reason", "BYTES"),
+        Tensor("audio_wav", "BYTES"),
+    ),
+)
+
+MODELS = {model.name: model for model in (TRANSCRIBE, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT)}

@@ -1,0 +1,111 @@
+"""What the verbs take and give back: plain values, no tensors and no protocol."""
+
+import io
+import os
+import wave
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+class PillowImage(Protocol):
+    """The part of `PIL.Image.Image` that is needed here, so that Pillow need not be installed."""
+
+    def save(self, fp: Any, format: str | None = None) -> None:
+        """Write the picture, encoded."""
+
+
+# A path, the encoded bytes of a file, or samples: float −1..1 or int16, (n_samples,) or (n_samples, n_channels).
+AudioLike = str | os.PathLike[str] | bytes | npt.NDArray[Any]
+# A path, the encoded bytes of a file, a Pillow image, or pixels: uint8 (height, width, 3), RGB.
+ImageLike = str | os.PathLike[str] | bytes | PillowImage | npt.NDArray[np.uint8]
+# Earlier turns of a conversation in OpenAI's shape: {"role": "user", "content": "What is this?"}.
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of speech; times in seconds from the start of the audio."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """What was said in a recording."""
+
+    text: str
+    language: str  # code such as "en"
+    duration: float  # of the recording, in seconds
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Something spoken."""
+
+    audio: npt.NDArray[np.float32] = field(repr=False, compare=False)  # (n_samples,), mono, −1..1
+    sampling_rate: int  # Hz
+    wav: bytes = field(repr=False)  # the same as a WAV file
+
+    @classmethod
+    def from_wav(cls, wav: bytes) -> "Speech":
+        """Read a mono WAV file of 16-bit samples, which is what the server speaks.
+
+        Raises: ValueError: any other kind of file.
+        """
+        try:
+            with wave.open(io.BytesIO(wav)) as file:
+                layout = (file.getnchannels(), file.getsampwidth())
+                rate, frames = file.getframerate(), file.readframes(file.getnframes())
+        except (wave.Error, EOFError) as error:
+            raise ValueError(f"not a WAV file: {error}") from error
+        if layout != (1, 2):
+            raise ValueError(f"the WAV file has {layout[0]} channels of {layout[1]} bytes, must be 1 of 2")
+        return cls(np.frombuffer(frames, "<i2").astype(np.float32) / 2**15, rate, wav)
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return len(self.audio) / self.sampling_rate
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the WAV file."""
+        Path(path).write_bytes(self.wav)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the language model says."""
+
+    text: str
+    finish_reason: str  # "stop": it had said all; "length": max_tokens was reached
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class AnswerChunk:
+    """The next piece of an answer that is still being made; the pieces' texts join to the whole."""
+
+    text: str
+    finish_reason: str | None  # None until the last piece
+    prompt_tokens: int
+    completion_tokens: int  # up to here
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One turn with the voice assistant."""
+
+    transcript: str  # the question, as it was heard or typed
+    text: str  # the answer
+    speech: Speech  # the answer, spoken
+    question_duration: float  # of the spoken question, in seconds; 0 for a typed one
+    finish_reason: str  # as in Answer

@@ -1,0 +1,26 @@
+"""The unary face of `llava`: its whole answer in one response, for ensembles and for plain infer calls."""
+
+from contextlib import aclosing
+
+from tritone import serving
+
+OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
+
+
+class Settings(serving.Settings):
+    max_in_flight: int
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.triton = serving.Model(args)
+        self.settings = self.triton.settings(Settings)
+
+    def execute(self, requests):
+        self.triton.answer_later(requests, self._answer, self.settings.max_in_flight)
+
+    async def _answer(self, **inputs):
+        stream = serving.call_stream("llava", {**inputs, "stream_unit": "none"}, OUTPUTS)
+        async with aclosing(stream) as pieces:
+            # Unit "none": everything comes in one piece.
+            return [{name: value[0] for name, value in piece.items()} async for piece in pieces][-1]

@@ -1,0 +1,32 @@
+"""Whisper: log-mel windows to text, all users' windows in one batch. The model itself is tritone/whisper.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.whisper import Whisper
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        self.whisper = Whisper.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+
+    def execute(self, requests):
+        return self.triton.run_batched(requests, self.whisper.prepare, self._transcribe)
+
+    def _transcribe(self, windows):
+        return [
+            {
+                "text": transcript.text,
+                "language": transcript.language,
+                "segment_start": [segment.start for segment in transcript.segments],
+                "segment_end": [segment.end for segment in transcript.segments],
+                "segment_text": [segment.text for segment in transcript.segments],
+            }
+            for transcript in self.whisper.transcribe(windows)
+        ]

@@ -1,0 +1,81 @@
+"""`make demo`: start the server, ask the voice assistant a spoken question about a picture, stop the server.
+
+Writes the picture, the spoken question and the spoken answer to demo_output/. Exits 1 if the answer is not true of
+the picture.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+
+from rich.console import Console
+from rich.table import Table
+
+from tritone.background import serve
+from tritone.shapes import caption, draw_scene, render
+from tritone_client import Client, Reply
+
+OUTPUT = Path("demo_output")
+COLOUR, SHAPE = "red", "circle"
+QUESTION = "What color is it?"
+CHINESE_QUESTION = "图里有几个图形？"
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> int:
+    """Run the demo and return its exit code."""
+    OUTPUT.mkdir(exist_ok=True)
+    scene = draw_scene(Random(7), pairs=[(COLOUR, SHAPE)])
+    picture = OUTPUT / "picture.png"
+    render(scene, 384).save(picture)
+    console.print(f"[bold]1.[/] drew {picture}: {caption(scene)}")
+    console.print("[bold]2.[/] starting Triton Inference Server with all models")
+    with serve(report=lambda line: console.print(f"   [dim]{line}[/]")) as address, Client(address.grpc) as client:
+        return converse(client, picture)
+
+
+def converse(client: Client, picture: Path) -> int:
+    """Ask aloud, hear the answer, and ask once more in Chinese."""
+    question = OUTPUT / "question.wav"
+    client.speak(QUESTION).save(question)
+    console.print(f"[bold]3.[/] asking aloud, {question}: {QUESTION!r}")
+    with timed("voice to voice"):
+        reply = client.converse(audio=question, image=picture)
+    show(reply)
+    # The ensemble answers as one; its stages, once more and one by one:
+    with timed("hear"):
+        client.transcribe(question)
+    with timed("look and think"):
+        client.ask(reply.transcript, picture)
+    with timed("speak"):
+        client.speak(reply.text)
+    console.print(f"[bold]4.[/] asking in writing: {CHINESE_QUESTION}\n   {client.ask(CHINESE_QUESTION, picture).text}")
+    if COLOUR not in reply.text.lower():
+        console.print(f"[red]demo failed:[/] the {SHAPE} is {COLOUR}, the answer was {reply.text!r}")
+        return 1
+    console.print(f"[green]demo done:[/] it heard, looked and answered; listen to {OUTPUT / 'answer.wav'}")
+    return 0
+
+
+def show(reply: Reply) -> None:
+    """Print and save what the assistant heard and said."""
+    reply.speech.save(OUTPUT / "answer.wav")
+    table = Table.grid(padding=(0, 2))
+    table.add_row("   heard", f"[bold]{reply.transcript}[/]")
+    table.add_row("   answered", f"[bold]{reply.text}[/]")
+    table.add_row("   spoken", f"{OUTPUT / 'answer.wav'}, {reply.speech.duration:.1f} s")
+    console.print(table)
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Print how long the context took."""
+    started = time.monotonic()
+    yield
+    console.print(f"   {name:<16}{1000 * (time.monotonic() - started):6.0f} ms")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

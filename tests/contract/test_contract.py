@@ -1,0 +1,81 @@
+"""The project's own configs, client and README tell one story. Other tests here show that each check can fail."""
+
+import subprocess
+
+import pytest
+from contract import client_checks, config_checks, readme_checks, wiring_checks
+from contract.repositories import REPOSITORIES, ROOT, Served, model_folders, read, read_all, repeated_names
+
+from tritone_client._models import MODELS
+
+FOLDERS = model_folders()
+FOLDER_CHECKS = (
+    config_checks.layout_faults,
+    config_checks.kind_faults,
+    config_checks.variant_faults,
+    config_checks.queue_faults,
+    config_checks.tensor_faults,
+)
+
+
+@pytest.fixture(scope="session")
+def models() -> dict[str, Served]:
+    return read_all()
+
+
+@pytest.fixture(scope="session")
+def readme() -> str:
+    return (ROOT / "README.md").read_text("utf-8")
+
+
+def test_both_repositories_have_models(models):
+    for repository in REPOSITORIES:
+        assert any(served.folder.parent == repository for served in models.values()), f"{repository.name} is empty"
+    assert any(served.is_ensemble for served in models.values())
+    assert any(served.variants for served in models.values())
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("check", FOLDER_CHECKS, ids=lambda check: check.__name__)
+def test_a_model_folder_is_as_it_should_be(folder, check):
+    assert list(check(read(folder))) == []
+
+
+def test_the_repositories_hold_what_their_names_say(models):
+    assert all(served.is_ensemble == (served.folder.parent.name == "ensembles") for served in models.values())
+
+
+def test_no_name_stands_in_both_repositories():
+    assert repeated_names(REPOSITORIES) == []
+
+
+def test_a_tensor_name_has_one_data_type_everywhere(models):
+    assert list(config_checks.vocabulary_faults(models.values())) == []
+
+
+def test_models_that_are_called_exist(models):
+    assert any("calls" in served.config.parameters for served in models.values())
+    assert [fault for served in models.values() for fault in config_checks.call_faults(served, models)] == []
+
+
+def test_ensembles_are_wired_without_a_fault(models):
+    ensembles = [served for served in models.values() if served.is_ensemble]
+    assert ensembles
+    assert [fault for ensemble in ensembles for fault in wiring_checks.wiring_faults(ensemble, models)] == []
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_client_knows_every_tensor_of_the_models_it_calls(name, models):
+    assert list(client_checks.client_faults(MODELS[name], models)) == []
+
+
+def test_the_readmes_tree_is_what_lies_on_the_disk(readme):
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
+    top_level = {file.split("/")[0] for file in files if file and (ROOT / file).exists()}
+    assert "src" in top_level
+    assert list(readme_checks.tree_faults(readme, ROOT, top_level)) == []
+
+
+def test_the_readmes_table_has_every_model_and_no_other(readme, models):
+    assert list(readme_checks.table_faults(readme, models)) == []

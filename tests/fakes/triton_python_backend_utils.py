@@ -1,0 +1,149 @@
+"""A stand-in for the module of that name, which exists only inside Triton's Python backend.
+
+It keeps what the backend keeps (errors with codes, senders that close with FINAL, BLS calls to other models) and
+checks what the backend checks, so that a `model.py` runs here as it runs there.
+"""
+
+import enum
+import json
+import threading
+from typing import ClassVar
+
+import numpy as np
+
+TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
+TRITONSERVER_MEMORY_CPU = 0
+_NUMPY_TYPES = {
+    "TYPE_STRING": np.object_,
+    "TYPE_FP32": np.float32,
+    "TYPE_INT32": np.int32,
+    "TYPE_INT64": np.int64,
+    "TYPE_UINT8": np.uint8,
+    "TYPE_BOOL": np.bool_,
+}
+# What BLS calls reach: model name -> function from an InferenceRequest to a list of InferenceResponse.
+MODELS = {}
+
+
+class TritonModelException(Exception):
+    pass
+
+
+class ErrorCode(enum.Enum):
+    UNKNOWN, INTERNAL, NOT_FOUND, INVALID_ARG, UNAVAILABLE, UNSUPPORTED, ALREADY_EXISTS, CANCELLED = range(8)
+
+
+class TritonError:
+    UNKNOWN, INTERNAL, NOT_FOUND, INVALID_ARG, UNAVAILABLE, UNSUPPORTED, ALREADY_EXISTS, CANCELLED = ErrorCode
+
+    def __init__(self, message, code=INTERNAL):
+        assert isinstance(message, str), message
+        assert isinstance(code, ErrorCode), code  # the backend takes its own enumeration and no numbers
+        self._message, self._code = message, code
+
+    def message(self):
+        return self._message
+
+    def code(self):
+        return self._code
+
+
+class Tensor:
+    def __init__(self, name, array):
+        assert isinstance(array, np.ndarray), f"{name} is {type(array)}"
+        self._name, self._array = name, array
+
+    def name(self):
+        return self._name
+
+    def as_numpy(self):
+        return self._array
+
+
+class InferenceResponse:
+    def __init__(self, output_tensors=(), error=None):
+        self._tensors, self._error = list(output_tensors), error
+
+    def has_error(self):
+        return self._error is not None
+
+    def error(self):
+        return self._error
+
+    def output_tensors(self):
+        return self._tensors
+
+    def __getitem__(self, name):
+        """The first row of an output; raises KeyError where the response does not have it."""
+        return {tensor.name(): tensor.as_numpy() for tensor in self._tensors}[name][0]
+
+
+class ResponseSender:
+    """Collects responses; `final` is set once FINAL was sent, and nothing may follow it."""
+
+    def __init__(self, request):
+        self._request, self.responses = request, []
+        self.first, self.final = threading.Event(), threading.Event()
+
+    def send(self, response=None, flags=0):
+        assert not self.final.is_set(), "Response sender has been closed."
+        if response is not None:
+            self.responses.append(response)
+            self.first.set()
+        if flags & TRITONSERVER_RESPONSE_COMPLETE_FINAL:
+            self.final.set()
+
+    def is_cancelled(self):
+        return self._request.cancelled
+
+
+class InferenceRequest:
+    def __init__(
+        self, model_name="", requested_output_names=(), inputs=(), request_id="", parameters=None, preferred_memory=None
+    ):
+        self.model_name, self.cancelled = model_name, False
+        self._outputs, self._id, self._parameters = list(requested_output_names), request_id, parameters or {}
+        self._inputs = {tensor.name(): tensor for tensor in inputs}
+        self.sender = ResponseSender(self)
+
+    def inputs(self):
+        return list(self._inputs.values())
+
+    def request_id(self):
+        return self._id
+
+    def parameters(self):
+        return json.dumps(self._parameters)
+
+    def requested_output_names(self):
+        return self._outputs
+
+    def get_response_sender(self):
+        return self.sender
+
+    def exec(self, decoupled=False):
+        responses = MODELS[self.model_name](self)
+        return iter(responses) if decoupled else responses[0]
+
+
+class PreferredMemory:
+    def __init__(self, kind, device=0):
+        self.kind = kind
+
+
+class Logger:
+    lines: ClassVar[list[str]] = []
+
+    @classmethod
+    def log_error(cls, line):
+        cls.lines.append(line)
+
+    log_info = log_warn = log_error
+
+
+def get_input_tensor_by_name(request, name):
+    return request._inputs.get(name)
+
+
+def triton_string_to_numpy(data_type):
+    return _NUMPY_TYPES[data_type]

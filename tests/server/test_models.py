@@ -1,0 +1,262 @@
+"""Each real model.py of the repository, with the tiny checkpoints, under a fake `pb_utils`."""
+
+import io
+import json
+from random import Random
+
+import numpy as np
+import pytest
+import soundfile
+import triton_python_backend_utils as pb_utils
+from PIL import Image
+
+from tritone.audio import SAMPLING_RATE
+from tritone.shapes import draw_scene, render
+
+INVALID, UNAVAILABLE = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNAVAILABLE
+SENTENCES = ("The quick brown fox jumps over the lazy dog.", "There are two circles in the picture.", "Good morning.")
+
+
+def wav(samples, rate=SAMPLING_RATE):
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV")
+    return file.getvalue()
+
+
+def png(*pairs):
+    file = io.BytesIO()
+    render(draw_scene(Random(3), pairs=list(pairs)), 128).save(file, "PNG")
+    return file.getvalue()
+
+
+def tone(seconds, hertz=440):
+    return np.sin(np.arange(int(seconds * SAMPLING_RATE)) * 2 * np.pi * hertz / SAMPLING_RATE).astype(np.float32) / 2
+
+
+def message(response):
+    assert response.has_error()
+    return response.error().message()
+
+
+def words(text):
+    return "".join(letter for letter in text.lower() if letter.isalnum() or letter.isspace()).split()
+
+
+def plug(**models):
+    """Make models reachable over BLS, as the server does."""
+
+    def call(served):
+        def answer(request):
+            [responses] = served.execute(request)[:1]
+            return responses if isinstance(responses, list) else [responses]
+
+        return answer
+
+    pb_utils.MODELS.update({name: call(served) for name, served in models.items()})
+
+
+def test_sounds_of_different_length_come_back_to_their_callers_and_a_bad_one_fails_alone(serve):
+    decoder = serve("audio_decoder")
+    sounds = [wav(tone(0.5)), b"not a sound", wav(tone(1.25, 330), 8000)]
+    half, bad, other = decoder.execute(*(decoder.request(audio_bytes=[sound]) for sound in sounds))
+    assert half["duration"] == pytest.approx(0.5)
+    assert np.abs(half["audio"] - tone(0.5)).max() < 1e-3
+    assert other["duration"] == pytest.approx(2.5)
+    assert bad.error().code() == INVALID
+
+
+@pytest.mark.parametrize("seconds", [0.0, 600.5])
+def test_sounds_without_length_or_over_the_limit_are_refused_with_numbers(serve, seconds):
+    decoder = serve("audio_decoder")
+    [response] = decoder.execute(decoder.request(audio_bytes=[wav(np.zeros(int(seconds * 8000), np.float32), 8000)]))
+    assert response.error().code() == INVALID
+    assert "600" in message(response) or "no sample" in message(response).lower() or "0 s" in message(response)
+
+
+def test_pictures_keep_their_pixels_and_a_bad_one_fails_alone(serve):
+    decoder = serve("image_decoder")
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    good, bad = decoder.execute(
+        decoder.request(image_bytes=[file.getvalue()]), decoder.request(image_bytes=[b"\x89PNG"])
+    )
+    assert np.array_equal(good["image"], pixels)
+    assert bad.error().code() == INVALID
+
+
+def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(serve):
+    tts, whisper = serve("tts"), serve("whisper")
+    together = tts.execute(
+        tts.request(text=[SENTENCES[0]]), tts.request(text=["   "]), tts.request(text=[SENTENCES[1]], speed=[1.2])
+    )
+    [alone] = tts.execute(tts.request(text=[SENTENCES[0]]))
+    assert np.array_equal(together[0]["audio"], alone["audio"])
+    assert together[1].error().code() == INVALID
+    plug(audio_decoder=serve("audio_decoder"), whisper=whisper)
+    transcribe = serve("transcribe")
+    for response, sentence in zip((together[0], together[2]), (SENTENCES[0], SENTENCES[1]), strict=True):
+        [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[response["audio_wav"][0]]))
+        assert words(heard["text"][0].decode()) == words(sentence)
+        assert heard["segment_end"][-1] <= heard["duration"][0] + 0.5
+
+
+@pytest.mark.parametrize(
+    ("inputs", "named"),
+    [
+        ({"speed": [9.0]}, "9"),
+        ({"voice": ["nobody"]}, "nobody"),
+        ({"language": ["zh"]}, "zh"),
+    ],
+)
+def test_a_wish_that_the_voice_cannot_grant_is_named(serve, inputs, named):
+    tts = serve("tts")
+    bad, good = tts.execute(tts.request(text=["Hello."], **inputs), tts.request(text=["Hello."]))
+    assert named in message(bad)
+    assert not good.has_error()
+
+
+def test_text_over_the_limit_is_refused_with_both_numbers(serve):
+    tts = serve("tts", max_characters="20")
+    [response] = tts.execute(tts.request(text=["a" * 21]))
+    assert "21" in message(response)
+    assert "20" in message(response)
+
+
+def test_windows_of_many_users_come_back_to_their_callers(serve):
+    tts, whisper, log_mel = serve("tts"), serve("whisper"), serve("transcribe").model.log_mel
+    spoken = [tts.execute(tts.request(text=[sentence]))[0] for sentence in SENTENCES]
+    features = [log_mel(_resample(speech["audio"], speech["sampling_rate"][0])) for speech in spoken]
+    requests = [whisper.request(input_features=[f], language=[""], task=[""]) for f in features]
+    broken = whisper.request(input_features=[np.full_like(features[0], np.nan)])
+    first, bad, second, third = whisper.execute(requests[0], broken, *requests[1:])
+    for response, sentence in zip((first, second, third), SENTENCES, strict=True):
+        assert words(response["text"][0].decode()) == words(sentence)
+    assert "NaN" in message(bad)
+
+
+def _resample(audio, rate):
+    import soxr
+
+    return soxr.resample(audio, rate, SAMPLING_RATE)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "named"),
+    [({"task": ["translate"]}, "translate"), ({"language": ["zh"]}, "zh"), ({"task": ["sing"]}, "sing")],
+)
+def test_a_language_or_task_that_the_checkpoint_lacks_is_refused(serve, inputs, named):
+    whisper = serve("whisper")
+    [response] = whisper.execute(whisper.request(input_features=[np.zeros((80, 3000), np.float32)], **inputs))
+    assert named in message(response)
+
+
+def test_transcribe_passes_text_through_and_wants_one_of_the_two(serve):
+    transcribe = serve("transcribe")
+    text, neither, both = transcribe.execute(
+        transcribe.request(text_input=["这是什么？"]),
+        transcribe.request(),
+        transcribe.request(text_input=["x"], audio_bytes=[b"y"]),
+    )
+    assert text[0]["text"][0].decode() == "这是什么？"
+    assert "neither" in message(neither[0])
+    assert "both" in message(both[0])
+
+
+def test_transcribe_says_what_its_decoder_says_and_where_its_window_ends(serve):
+    plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper"))
+    transcribe = serve("transcribe")
+    empty, long, silent = transcribe.execute(
+        transcribe.request(audio_bytes=[b""]),
+        transcribe.request(audio_bytes=[wav(tone(31))]),
+        transcribe.request(audio_bytes=[wav(np.zeros(8000, np.float32), 8000)]),
+    )
+    assert "empty" in message(empty[0])
+    assert "30 s" in message(long[0])
+    assert "31" in message(long[0])
+    assert silent[0]["text"][0] == b""
+    assert silent[0]["duration"] == pytest.approx(1.0)
+
+
+def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
+    llava = serve("llava")
+    picture = png(("red", "circle"))
+    inputs = {"text_input": ["What color is it?"], "image_bytes": [[picture]]}
+    pieces, clauses, whole = llava.execute(
+        llava.request(**inputs),
+        llava.request(**inputs, stream_unit=["clause"]),
+        llava.request(**inputs, stream_unit=["none"]),
+    )
+    answer = whole[0]["text_output"][0].decode()
+    assert "red" in answer
+    for responses in (pieces, clauses):
+        assert "".join(piece["text_output"][0].decode() for piece in responses) == answer
+        assert [piece["finish_reason"][0] for piece in responses[-1:]] == [b"stop"]
+        assert all(piece["finish_reason"][0] == b"" for piece in responses[:-1])
+    assert len(pieces) > len(whole) == 1
+
+
+def test_llava_remembers_the_picture_of_an_earlier_turn(serve):
+    llava = serve("llava")
+    history = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What shape is this?"}]},
+        {"role": "assistant", "content": "The shape is a square."},
+    ]
+    request = llava.request(
+        text_input=["What color is it?"],
+        messages=[json.dumps(history)],
+        image_bytes=[[png(("blue", "square"))]],
+        stream_unit=["none"],
+    )
+    [[response]] = llava.execute(request)
+    assert "blue" in response["text_output"][0].decode()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "named"),
+    [
+        ({"text_input": ["  "]}, "empty"),
+        ({"text_input": ["x" * 16001]}, "16001"),
+        ({"max_tokens": [0]}, "max_tokens is 0"),
+        ({"max_tokens": [513]}, "512"),
+        ({"temperature": [-1.0]}, "temperature is -1"),
+        ({"temperature": [float("nan")]}, "temperature is nan"),
+        ({"top_p": [0.0]}, "top_p is 0"),
+        ({"seed": [-5]}, "seed is -5"),
+        ({"messages": ["{"]}, "messages"),
+        ({"messages": ['[{"role": "boss", "content": "x"}]']}, "messages at 0.role"),
+        ({"messages": ['[{"role": "user", "content": [{"type": "image"}]}]']}, "1 pictures"),
+        ({"image_bytes": [[b"junk"]]}, "picture"),
+        ({"stream_unit": ["word"]}, "word"),
+        ({"text_input": ["look at <image>"]}, "<image>"),
+    ],
+)
+def test_a_bad_question_fails_alone_with_its_value_and_final(serve, inputs, named):
+    llava = serve("llava")
+    good = llava.request(text_input=["Hello."], max_tokens=[2])
+    bad = llava.request(**{"text_input": ["Hello."], **inputs})
+    [[*_, last], [refused]] = llava.execute(good, bad)
+    assert not last.has_error()
+    assert refused.error().code() == INVALID
+    assert named in message(refused)
+
+
+def test_the_unary_face_gives_the_whole_answer_and_its_models_own_errors(serve):
+    plug(llava=serve("llava"))
+    face = serve("llava_answer")
+    good, bad = face.execute(
+        face.request(text_input=["What shape is this?"], image_bytes=[[png(("green", "star"))]], seed=[2**40]),
+        face.request(text_input=[""]),
+    )
+    assert "star" in good[0]["text_output"][0].decode()
+    assert good[0]["finish_reason"][0] == b"stop"
+    assert bad[0].error().code() == INVALID
+    assert message(bad[0]).startswith("text_input is empty")
+
+
+def test_a_full_face_refuses_at_once(serve):
+    plug(llava=serve("llava"))
+    face = serve("llava_answer", max_in_flight="1")
+    answers = face.execute(*(face.request(text_input=["Hello."]) for _ in range(3)))
+    codes = [response.error().code() if response.has_error() else None for [response] in answers]
+    assert codes == [None, UNAVAILABLE, UNAVAILABLE]

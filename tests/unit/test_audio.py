@@ -1,0 +1,156 @@
+"""Sound files of every kind come out as the same mono 16 kHz samples; every bad file is refused with its reason."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from tritone import audio
+from tritone.errors import InvalidInput
+
+MAX_BYTES, MAX_SECONDS = 10_000_000, 30.0
+RATE = 44_100
+
+
+def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, amplitude: float = 0.25) -> np.ndarray:
+    return (amplitude * np.sin(2 * np.pi * hertz * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+def encode(samples: np.ndarray, file_format: str = "WAV", subtype: str | None = None, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format=file_format, subtype=subtype)
+    return file.getvalue()
+
+
+def decode(audio_bytes: bytes) -> np.ndarray:
+    return audio.decode(audio_bytes, MAX_BYTES, MAX_SECONDS)
+
+
+def strongest_frequency(samples: np.ndarray) -> float:
+    return float(np.argmax(np.abs(np.fft.rfft(samples))) * audio.SAMPLING_RATE / len(samples))
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype", "rate"),
+    [
+        ("WAV", "PCM_16", 44_100),
+        ("WAV", "PCM_U8", 8_000),
+        ("WAV", "FLOAT", 48_000),
+        ("WAVEX", "PCM_24", 96_000),
+        ("FLAC", "PCM_16", 44_100),
+        ("OGG", "VORBIS", 44_100),
+        ("OGG", "OPUS", 48_000),
+        ("MP3", None, 44_100),
+    ],
+)
+def test_every_format_decodes_to_the_same_tone(file_format: str, subtype: str | None, rate: int) -> None:
+    decoded = decode(encode(tone(2.0, rate), file_format, subtype, rate))
+    assert decoded.dtype == np.float32
+    assert len(decoded) == pytest.approx(32_000, abs=0.1 * audio.SAMPLING_RATE)  # lossy formats pad
+    assert strongest_frequency(decoded) == pytest.approx(440.0, abs=1.0)
+    assert np.abs(decoded[8_000:24_000]).max() == pytest.approx(0.25, abs=0.02)  # loudness untouched
+
+
+def test_samples_at_16_khz_come_back_exactly() -> None:
+    samples = tone(0.5, audio.SAMPLING_RATE)
+    np.testing.assert_array_equal(decode(encode(samples, subtype="FLOAT", rate=audio.SAMPLING_RATE)), samples)
+
+
+def test_channels_are_averaged() -> None:
+    left = tone(0.5, audio.SAMPLING_RATE)
+    stereo = np.stack([left, np.zeros_like(left)], axis=1)
+    np.testing.assert_allclose(decode(encode(stereo, subtype="FLOAT", rate=audio.SAMPLING_RATE)), left / 2, atol=1e-7)
+
+
+def test_a_streamed_wav_without_a_length_decodes() -> None:
+    wav = bytearray(encode(tone(1.0)))
+    wav[4:8] = wav[40:44] = b"\xff\xff\xff\xff"  # what a pipe writes where it cannot seek back
+    assert len(decode(bytes(wav))) == 16_000
+
+
+def without_stated_length(flac: bytes) -> bytes:
+    """A FLAC file as a stream writes it: the 36 bits of STREAMINFO's number of samples are 0."""
+    streamed = bytearray(flac)
+    streamed[21] &= 0xF0
+    streamed[22:26] = bytes(4)
+    return bytes(streamed)
+
+
+def test_a_streamed_flac_without_a_length_decodes() -> None:
+    assert len(decode(without_stated_length(encode(tone(1.0), "FLAC")))) == 16_000
+
+
+@pytest.mark.parametrize("file_format", ["FLAC", "MP3"])
+def test_length_is_limited_even_when_the_header_does_not_tell(file_format: str) -> None:
+    file = encode(tone(31.0), file_format)
+    with pytest.raises(InvalidInput, match=r"longer than the limit of 30 s"):
+        decode(without_stated_length(file) if file_format == "FLAC" else file)
+
+
+@pytest.mark.parametrize(
+    ("audio_bytes", "sentence"),
+    [
+        (b"", r"empty \(0 bytes\)"),
+        (np.random.default_rng(0).bytes(20_000), "no readable WAV, FLAC, OGG or MP3"),
+        (b"this is a text file, not a sound\n" * 50, "no readable WAV, FLAC, OGG or MP3"),
+        (encode(tone(2.0), "FLAC")[:-5_000], "damaged or cut short"),
+        (encode(tone(1.0), "AIFF"), "type AIFF; send WAV, FLAC, OGG or MP3"),
+        (encode(tone(0.0)), r"no samples \(0 s\)"),
+        (encode(tone(31.5)), r"31\.50 s long, the limit is 30 s"),
+        (encode(np.array([0, np.nan, 0], np.float32), subtype="FLOAT"), "no numbers"),
+        (encode(np.array([0, np.inf, 0], np.float32), subtype="FLOAT"), "no numbers"),
+        (encode(np.array([0, 32_000, 0], np.float32), subtype="FLOAT"), r"largest sample is 3\.2e\+04"),
+        (encode(np.zeros((100, 9), np.float32)), "9 channels, the limit is 8"),
+        (encode(tone(1.0), rate=500), "500 samples a second"),
+    ],
+    ids=["empty", "random", "text", "cut", "aiff", "0s", "long", "nan", "inf", "integers", "channels", "rate"],
+)
+def test_bad_files_are_refused_with_the_reason(audio_bytes: bytes, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        decode(audio_bytes)
+
+
+def test_too_many_bytes_are_refused_before_decoding() -> None:
+    with pytest.raises(InvalidInput, match=r"44,144 bytes, the limit is 1,000 bytes"):
+        audio.decode(encode(tone(0.5)), max_bytes=1_000, max_seconds=MAX_SECONDS)
+
+
+def test_random_bytes_never_raise_anything_but_invalid_input() -> None:
+    random = np.random.default_rng(1)
+    heads = [b"", b"RIFF\x00\x10\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb\x90\x00", b"ID3\x04"]
+    for number in range(120):
+        with pytest.raises(InvalidInput):
+            decode(heads[number % len(heads)] + random.bytes(int(random.integers(1, 3_000))))
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (np.zeros((2, 100), np.float32), r"got shape \[2, 100\]"),
+        (np.zeros(0, np.float32), r"0 s"),
+        (np.full(10, np.nan, np.float32), "no numbers"),
+        (np.zeros(16_000 * 31, np.float32), r"31\.00 s long, the limit is 30 s"),
+    ],
+)
+def test_bad_tensors_are_refused(samples: np.ndarray, sentence: str) -> None:
+    with pytest.raises(InvalidInput, match=sentence):
+        audio.check_audio(samples, MAX_SECONDS)
+
+
+def test_a_wav_we_write_is_read_back() -> None:
+    samples = tone(0.25, 22_050)
+    read, rate = soundfile.read(io.BytesIO(audio.encode_wav(samples, 22_050)), dtype="float32")
+    assert rate == 22_050
+    np.testing.assert_allclose(read, samples, atol=1 / 2**15)
+
+
+def test_loud_samples_are_clipped_not_wrapped_around() -> None:
+    read, _ = soundfile.read(io.BytesIO(audio.encode_wav(np.array([2.0, -2.0], np.float32), 16_000)))
+    assert read[0] > 0.99
+    assert read[1] < -0.99
+
+
+def test_silence_is_told_from_whispering() -> None:
+    assert audio.is_silent(tone(0.1, amplitude=0.0005))
+    assert not audio.is_silent(tone(0.1, amplitude=0.01))

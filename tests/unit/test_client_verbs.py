@@ -1,0 +1,235 @@
+"""What each verb sends and how it reads the answer, through the transport that ships for such tests."""
+
+import json
+
+import numpy as np
+import pytest
+
+import tritone_client
+from tritone_client import (
+    AnswerChunk,
+    Client,
+    InferenceFailed,
+    InvalidInput,
+    MockTransport,
+    Overloaded,
+    Request,
+    Segment,
+    ServerUnavailable,
+)
+from tritone_client._media import audio_bytes
+
+WAV = audio_bytes(np.array([0.0, 0.5, -0.5, 0.25]), 22_050)
+ANSWER = {"text_output": "它是红色的。", "finish_reason": "stop", "prompt_tokens": 90, "completion_tokens": 7}
+PIECES = [
+    {"text_output": "It is", "finish_reason": "", "prompt_tokens": 9, "completion_tokens": 2},
+    {"text_output": " red.", "finish_reason": "stop", "prompt_tokens": 9, "completion_tokens": 4},
+]
+
+
+def client_of(outputs) -> tuple[Client, list[Request]]:
+    transport = MockTransport(lambda request: outputs)
+    return Client(transport=transport), transport.requests
+
+
+def sent(request: Request) -> dict:
+    """The inputs as plain lists, and each with its batch axis of one."""
+    assert all(array.shape[0] == 1 for array in request.inputs.values())
+    return {name: array[0].tolist() for name, array in request.inputs.items()}
+
+
+def test_the_public_list_is_whole_and_sorted():
+    public = [name for name, value in vars(tritone_client).items() if not name.startswith("_")]
+    assert sorted(tritone_client.__all__) == sorted(public)
+    assert tritone_client.__all__ == sorted(tritone_client.__all__)
+
+
+def test_transcribe_sends_the_file_and_reads_text_and_segments():
+    client, requests = client_of(
+        {
+            "text": "Hello. 你好。",
+            "language": "en",
+            "duration": 2.5,
+            "segment_start": [0.0, 1.5],
+            "segment_end": [1.0, 2.5],
+            "segment_text": ["Hello.", "你好。"],
+        }
+    )
+    transcript = client.transcribe(b"flac", language="en", task="transcribe")
+    assert sent(requests[0]) == {"audio_bytes": [b"flac"], "language": [b"en"], "task": [b"transcribe"]}
+    assert (transcript.text, transcript.language, transcript.duration) == ("Hello. 你好。", "en", 2.5)
+    assert transcript.segments == (Segment(0.0, 1.0, "Hello."), Segment(1.5, 2.5, "你好。"))
+
+
+def test_silence_has_no_segments():
+    nothing = {"segment_start": [], "segment_end": [], "segment_text": []}
+    client, _ = client_of({"text": "", "language": "en", "duration": 1.0, **nothing})
+    assert client.transcribe(b"wav").segments == ()
+
+
+def test_speak_sends_text_as_utf8_and_speed_as_float32():
+    client, requests = client_of({"audio": [0.0, 0.5], "sampling_rate": 22_050, "audio_wav": WAV})
+    speech = client.speak("你好", voice="joe", speed=2)
+    assert sent(requests[0]) == {"text": ["你好".encode()], "voice": [b"joe"], "speed": [2.0]}
+    assert requests[0].inputs["speed"].dtype == np.float32
+    assert speech.audio.tolist() == [0.0, 0.5]
+    assert speech.audio.flags.writeable
+    assert (speech.sampling_rate, speech.wav) == (22_050, WAV)
+
+
+def test_ask_sends_pictures_history_and_sampling():
+    client, requests = client_of(ANSWER)
+    history = [{"role": "user", "content": "你好"}]
+    answer = client.ask("What?", images=[b"a", b"b"], messages=history, max_tokens=8, temperature=0.5, top_p=1, seed=3)
+    inputs = sent(requests[0])
+    assert json.loads(inputs.pop("messages")[0]) == history
+    assert inputs == {
+        "text_input": [b"What?"],
+        "image_bytes": [b"a", b"b"],
+        "max_tokens": [8],
+        "temperature": [0.5],
+        "top_p": [1.0],
+        "seed": [3],
+    }
+    assert (answer.text, answer.finish_reason) == ("它是红色的。", "stop")
+    assert (answer.prompt_tokens, answer.completion_tokens) == (90, 7)
+
+
+def test_options_that_are_not_given_are_not_sent():
+    client, requests = client_of(ANSWER)
+    client.ask("What?")
+    assert sent(requests[0]) == {"text_input": [b"What?"]}
+
+
+def test_ask_stream_yields_the_pieces_and_says_when_it_ends():
+    client, requests = client_of(PIECES)
+    chunks = list(client.ask_stream("What?", b"png", unit="clause"))
+    assert chunks == [AnswerChunk("It is", None, 9, 2), AnswerChunk(" red.", "stop", 9, 4)]
+    assert sent(requests[0]) == {"text_input": [b"What?"], "image_bytes": [b"png"], "stream_unit": [b"clause"]}
+
+
+def test_a_stream_that_breaks_off_is_an_error_and_no_short_answer():
+    client, _ = client_of(PIECES[:1])
+    chunks = client.ask_stream("What?")
+    assert next(chunks).text == "It is"
+    with pytest.raises(InferenceFailed, match="broke off"):
+        next(chunks)
+
+
+def test_closing_a_stream_closes_the_transports_stream():
+    closed = []
+
+    def pieces(request):
+        try:
+            yield from PIECES
+        finally:
+            closed.append(request.model)
+
+    chunks = Client(transport=MockTransport(pieces)).ask_stream("What?")
+    next(chunks)
+    assert not closed
+    chunks.close()
+    assert closed == ["llava"]
+
+
+def test_a_stream_with_bad_input_is_refused_before_it_is_read():
+    client, requests = client_of(PIECES)
+    with pytest.raises(InvalidInput):
+        client.ask_stream("What?", max_tokens=1.5)
+    assert requests == []
+
+
+def test_converse_by_voice_reads_transcript_answer_and_speech():
+    reply_outputs = {
+        "transcript": "What color?",
+        "duration": 1.5,
+        "text_output": "Red.",
+        "finish_reason": "stop",
+        "audio_wav": WAV,
+    }
+    client, requests = client_of(reply_outputs)
+    reply = client.converse(b"question", b"png", voice="joe", speed=1.5, max_tokens=4)
+    assert sent(requests[0]) == {
+        "audio_bytes": [b"question"],
+        "image_bytes": [b"png"],
+        "voice": [b"joe"],
+        "speed": [1.5],
+        "max_tokens": [4],
+    }
+    assert (reply.transcript, reply.text, reply.question_duration) == ("What color?", "Red.", 1.5)
+    assert reply.speech.sampling_rate == 22_050
+    assert reply.speech.audio.tolist() == [0.0, 0.5, -0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda c: c.converse(), "either audio or text"),
+        (lambda c: c.converse(b"wav", text="Hello"), "either audio or text"),
+        (lambda c: c.ask("What?", b"png", images=[b"png"]), "image and images"),
+        (lambda c: c.ask("What?", max_tokens="many"), "'max_tokens' is 'many', must be a whole number"),
+        (lambda c: c.ask("What?", max_tokens=2**40), "does not fit int32"),
+        (lambda c: c.ask("What?", max_tokens=True), "must be a whole number"),
+        (lambda c: c.ask("What?", seed=2**70), "'seed' is"),
+        (lambda c: c.ask("What?", messages=["hello"]), "messages must be a list"),
+        (lambda c: c.ask("\ud800"), "'text_input' cannot be written as UTF-8"),
+        (lambda c: c.ask(7), "text_input"),
+        (lambda c: c.ask(None), "text_input of 'llava_answer' must not be None"),
+        (lambda c: c.ask("What?", timeout_s=0), "timeout_s is 0"),
+        (lambda c: c.ask("What?", timeout_s=float("inf")), "timeout_s is inf"),
+        (lambda c: c.transcribe("no such file.wav"), "cannot be read"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_sent(call, words):
+    client, requests = client_of(ANSWER)
+    with pytest.raises(InvalidInput) as caught:
+        call(client)
+    assert words in str(caught.value)
+    assert requests == []
+
+
+def test_each_request_has_its_own_id_and_the_clients_timeout_unless_given():
+    client, requests = client_of(ANSWER)
+    client.ask("What?")
+    client.ask("What?")
+    client.ask("What?", request_id="mine", timeout_s=3)
+    assert len({request.request_id for request in requests}) == 3
+    assert [request.timeout_s for request in requests] == [60.0, 60.0, 3]
+    assert requests[2].request_id == "mine"
+
+
+@pytest.mark.parametrize(
+    "outputs", [{}, {**ANSWER, "text_output": b"\xff"}, {**ANSWER, "prompt_tokens": np.zeros((1, 0))}]
+)
+def test_an_answer_that_cannot_be_read_is_the_servers_fault(outputs):
+    client, requests = client_of(outputs)
+    with pytest.raises(InferenceFailed, match="cannot be read") as caught:
+        client.ask("What?")
+    assert caught.value.request_id == requests[0].request_id
+    assert caught.value.model == "llava_answer"
+
+
+def test_an_error_of_the_handler_reaches_the_caller():
+    def refuse(request):
+        raise Overloaded("full", model=request.model)
+
+    with pytest.raises(Overloaded, match="full"):
+        Client(transport=MockTransport(refuse)).ask("What?")
+
+
+def test_leaving_the_context_closes_the_transport():
+    transport = MockTransport(lambda request: ANSWER)
+    with Client(transport=transport):
+        assert not transport.closed
+    assert transport.closed
+
+
+def test_waiting_ends_when_the_server_is_ready_and_not_later_than_allowed():
+    transport = MockTransport(lambda request: ANSWER, ready=False)
+    client = Client(transport=transport)
+    assert not client.is_ready()
+    with pytest.raises(ServerUnavailable, match=r"not ready after 0\.2 s: it answers, but is not ready"):
+        client.wait_until_ready(timeout_s=0.2)
+    transport.ready = True
+    client.wait_until_ready(timeout_s=0.2)
+    assert client.is_ready("llava")

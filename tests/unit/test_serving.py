@@ -1,0 +1,316 @@
+"""The adapters of serving.py, with small functions in the place of models."""
+
+import asyncio
+import json
+import threading
+
+import numpy as np
+import pytest
+import triton_python_backend_utils as pb_utils
+
+from tritone import serving
+from tritone.errors import InvalidInput
+
+INVALID, INTERNAL = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.INTERNAL
+
+
+def make_model(parameters=None, **config):
+    config = {
+        "input": [
+            {"name": "text", "data_type": "TYPE_STRING", "dims": [1]},
+            {"name": "number", "data_type": "TYPE_INT32", "dims": ["1"], "optional": True},
+            {"name": "image_bytes", "data_type": "TYPE_STRING", "dims": [-1], "optional": True},
+        ],
+        "output": [
+            {"name": "text", "data_type": "TYPE_STRING", "dims": [1]},
+            {"name": "values", "data_type": "TYPE_FP32", "dims": [-1]},
+        ],
+        "parameters": {key: {"string_value": value} for key, value in (parameters or {}).items()},
+        **config,
+    }
+    args = {
+        "model_config": json.dumps(config),
+        "model_name": "m",
+        "model_instance_kind": "CPU",
+        "model_instance_device_id": "0",
+    }
+    return serving.Model(args)
+
+
+def request(*texts, outputs=("text", "values"), parameters=None, number=None, request_id="", pictures=None):
+    tensors = [
+        pb_utils.Tensor("text", np.array([[t if isinstance(t, bytes) else t.encode()] for t in texts], np.object_))
+    ]
+    if number is not None:
+        tensors.append(pb_utils.Tensor("number", np.array([[number]] * len(texts), np.int32)))
+    if pictures is not None:
+        tensors.append(pb_utils.Tensor("image_bytes", np.array([pictures], np.object_)))
+    return pb_utils.InferenceRequest("m", outputs, tensors, request_id, parameters)
+
+
+def texts(response):
+    assert not response.has_error(), response.error().message()
+    return [row[0].decode() for row in response.output_tensors()[0].as_numpy()]
+
+
+def upper(text, number=0, image_bytes=()):
+    if text == "bad":
+        raise InvalidInput("text is 'bad', must be good")
+    if text == "crash":
+        raise RuntimeError(f"about {text}: {number}")
+    return {"text": text.upper(), "values": [float(number), float(len(image_bytes))]}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    pb_utils.Logger.lines.clear()
+
+
+class WidthSettings(serving.Settings):
+    width: int
+    fast: bool
+
+
+def test_settings_are_typed():
+    model = make_model({"width": "7", "fast": "true", "FORCE_CPU_ONLY_INPUT_TENSORS": "no", "calls": "a,b"})
+    assert model.settings(WidthSettings) == WidthSettings(width=7, fast=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "named"),
+    [
+        ({"width": "7"}, "fast"),
+        ({"width": "x", "fast": "no"}, "width"),
+        ({"width": "7", "fast": "no", "height": "8"}, "height"),
+    ],
+)
+def test_a_missing_malformed_or_unknown_setting_is_named(parameters, named):
+    with pytest.raises(pb_utils.TritonModelException, match=named):
+        make_model(parameters).settings(WidthSettings)
+
+
+def test_rows_of_mixed_batches_come_back_to_their_callers():
+    requests = [request("a", "b"), request("c"), request("d", "e", "f")]
+    responses = make_model().run_batched(requests, lambda **row: row, lambda rows: [upper(**row) for row in rows])
+    assert [texts(response) for response in responses] == [["A", "B"], ["C"], ["D", "E", "F"]]
+
+
+def test_one_call_serves_the_whole_batch():
+    calls = []
+    make_model().run_batched(
+        [request("a"), request("b")], lambda text: text, lambda rows: calls.append(rows) or [{"text": t} for t in rows]
+    )
+    assert calls == [["a", "b"]]
+
+
+def test_a_request_that_prepare_refuses_fails_alone():
+    good, bad = make_model().run_batched([request("a"), request("bad")], lambda **row: upper(**row), lambda rows: rows)
+    assert texts(good) == ["A"]
+    assert (bad.error().code(), bad.error().message()) == (INVALID, "text is 'bad', must be good")
+
+
+def test_a_request_that_breaks_the_batch_fails_alone():
+    requests = [request("a"), request("crash"), request("c")]
+    first, second, third = make_model().run_batched(
+        requests, lambda **row: row, lambda rows: [upper(**row) for row in rows]
+    )
+    assert (texts(first), texts(third)) == (["A"], ["C"])
+    assert second.error().code() == INTERNAL
+
+
+def test_an_unexpected_error_is_logged_once_without_the_callers_words():
+    [response] = make_model().run_each([request("crash", request_id="r7")], upper)
+    assert response.error().code() == INTERNAL
+    [line] = pb_utils.Logger.lines
+    assert "RuntimeError" in line
+    assert "r7" in line
+    assert "in upper" in line
+    assert "about crash" not in line + response.error().message()
+
+
+def test_text_that_is_not_utf_8_is_refused_with_its_place():
+    [response] = make_model().run_each([request(b"caf\xe9")], upper)
+    assert response.error().code() == INVALID
+    assert "'text' is not UTF-8: byte 0xe9 at offset 3" in response.error().message()
+
+
+def test_media_bytes_are_not_decoded_and_optional_inputs_reach_the_model():
+    [response] = make_model().run_each([request("图", number=4, pictures=[b"\xff\xd8", b"\x89"])], upper)
+    assert texts(response) == ["图"]
+    assert response["values"].tolist() == [4.0, 2.0]
+
+
+def test_only_requested_outputs_are_computed():
+    def infer(text):
+        return {"text": text, "values": lambda: pytest.fail("nobody asked for this")}
+
+    [response] = make_model().run_each([request("a", outputs=["text"])], infer)
+    assert [tensor.name() for tensor in response.output_tensors()] == ["text"]
+
+
+def test_rows_of_different_length_in_one_request_are_refused():
+    [response] = make_model().run_each([request("a", "bb")], lambda text: {"values": [1.0] * len(text)})
+    assert "send one row per request" in response.error().message()
+
+
+def test_a_canary_is_answered_without_the_model():
+    [response] = make_model().run_each([request("crash", parameters={"canary": True})], upper)
+    assert not response.has_error()
+
+
+def finish(*requests):
+    for one in requests:
+        assert one.sender.final.wait(5), "never answered"
+    return [one.sender.responses for one in requests]
+
+
+def test_answers_that_come_later_overlap_and_reach_their_callers():
+    model, arrived = make_model(), []
+
+    async def infer(text):
+        arrived.append(text)
+        while len(arrived) < 3:  # nobody finishes before all have begun
+            await asyncio.sleep(0.001)
+        return {"text": text.upper()}
+
+    requests = [request("a"), request("b"), request("c")]
+    model.answer_later(requests, infer, limit=3)
+    assert [texts(response) for [response] in finish(*requests)] == [["A"], ["B"], ["C"]]
+
+
+def test_over_the_limit_is_refused_at_once_and_the_rest_go_on():
+    model, door = make_model(), threading.Event()
+
+    async def infer(text):
+        await asyncio.to_thread(door.wait)
+        return {"text": text}
+
+    requests = [request("a"), request("b"), request("c")]
+    model.answer_later(requests, infer, limit=2)
+    [[refused]] = finish(requests[2])
+    assert refused.error().code() == pb_utils.TritonError.UNAVAILABLE
+    assert "2 requests in flight" in refused.error().message()
+    door.set()
+    assert [texts(response) for [response] in finish(*requests[:2])] == [["a"], ["b"]]
+
+
+@pytest.mark.parametrize(("word", "code"), [("bad", INVALID), ("crash", INTERNAL)])
+def test_a_coroutine_that_fails_still_answers(word, code):
+    async def infer(text):
+        return upper(text)
+
+    one = request(word)
+    make_model().answer_later([one], infer, limit=1)
+    [[response]] = finish(one)
+    assert response.error().code() == code
+
+
+def test_a_stream_sends_its_rows_in_order_and_then_final():
+    async def generate(text):
+        for letter in text:
+            yield {"text": letter}
+
+    one = request("abc")
+    make_model().stream([one], generate, limit=1)
+    [responses] = finish(one)
+    assert [texts(response) for response in responses] == [["a"], ["b"], ["c"]]
+
+
+def test_a_stream_that_fails_midway_sends_the_error_and_final():
+    async def generate(text):
+        yield {"text": text}
+        raise InvalidInput("too long")
+
+    one = request("a")
+    make_model().stream([one], generate, limit=1)
+    [[first, second]] = finish(one)
+    assert texts(first) == ["a"]
+    assert second.error().message() == "too long"
+
+
+def endless(stopped):
+    async def generate(text):
+        try:
+            while True:
+                yield {"text": text}
+                await asyncio.sleep(0.005)
+        finally:
+            stopped.set()
+
+    return generate
+
+
+def test_a_caller_who_leaves_stops_the_work():
+    one, stopped = request("a"), threading.Event()
+    make_model().stream([one], endless(stopped), limit=1)
+    assert one.sender.first.wait(5)
+    one.cancelled = True
+    [responses] = finish(one)
+    assert responses[-1].error().code() == pb_utils.TritonError.CANCELLED
+    assert stopped.wait(5)
+
+
+def test_a_parent_can_cancel_its_child_by_request_id():
+    model, child, stopped = make_model(), request("a", request_id="child-1"), threading.Event()
+    model.stream([child], endless(stopped), limit=1)
+    assert child.sender.first.wait(5)
+    message = request("a", parameters={"cancel": "child-1"})
+    model.stream([message], endless(stopped), limit=1)
+    finish(message, child)
+    assert stopped.wait(5)
+    assert child.sender.responses[-1].error().code() == pb_utils.TritonError.CANCELLED
+
+
+def test_a_failed_bls_call_keeps_its_sentence_and_code():
+    error = pb_utils.TritonError("audio is empty", INVALID)
+    pb_utils.MODELS["child"] = lambda _: [pb_utils.InferenceResponse(error=error)]
+
+    async def infer(text):
+        return await serving.call("child", {"text": text}, ["text"])
+
+    one = request("a")
+    make_model().answer_later([one], infer, limit=1)
+    [[response]] = finish(one)
+    assert (response.error().code(), response.error().message()) == (INVALID, "audio is empty")
+
+
+def test_a_child_writes_its_code_in_front_of_its_sentence_because_the_server_drops_it():
+    [response] = make_model().run_each([request("bad", parameters={"bls": True})], upper)
+    pb_utils.MODELS["child"] = lambda _: [
+        pb_utils.InferenceResponse(error=pb_utils.TritonError(response.error().message(), INTERNAL))
+    ]
+
+    async def infer(text):
+        return await serving.call("child", {"text": text}, ["text"])
+
+    one = request("a")
+    make_model().answer_later([one], infer, limit=1)
+    [[answer]] = finish(one)
+    assert (answer.error().code(), answer.error().message()) == (INVALID, "text is 'bad', must be good")
+
+
+def test_leaving_a_bls_stream_cancels_the_child():
+    seen, told = [], threading.Event()
+
+    def child(one):
+        seen.append(one)
+        if "cancel" in json.loads(one.parameters()):
+            told.set()
+            return [pb_utils.InferenceResponse([])]
+        rows = [pb_utils.Tensor("text", np.array([[b"x"]], np.object_))]
+        return [pb_utils.InferenceResponse(rows)] * 3
+
+    pb_utils.MODELS["child"] = child
+
+    async def infer(text):
+        stream = serving.call_stream("child", {"text": text}, ["text"])
+        first = await anext(stream)
+        await stream.aclose()
+        return {"text": serving.text(first["text"])}
+
+    one = request("a")
+    make_model().answer_later([one], infer, limit=1)
+    [[response]] = finish(one)
+    assert texts(response) == ["x"]
+    assert told.wait(5)
+    assert json.loads(seen[1].parameters())["cancel"] == seen[0].request_id() != ""
