@@ -79,8 +79,12 @@ def parameter(key, value):
 
 def stubs(process, model):
     """The living stub processes of a model under `tritone serve`."""
-    return [
-        child
-        for child in psutil.Process(process.pid).children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and any(f"/{model}/1/" in part for part in child.cmdline())
-    ]
+    return [child for child in psutil.Process(process.pid).children(recursive=True) if is_stub(child, model)]
+
+
+def is_stub(process, model):
+    """Whether a process is a living stub of the model; one that ends meanwhile (auto-complete's) is not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any(f"/{model}/1/" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
