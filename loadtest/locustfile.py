@@ -181,8 +181,8 @@ def add_thresholds(parser: object) -> None:
     group = parser.add_argument_group("thresholds")
     for option, default, what in (
         ("max-failure-ratio", 0.0, "failed requests / all requests"),
-        ("max-p95-converse", 30.0, "seconds within which 95%% of the answers must be spoken"),
-        ("max-p95-transcribe", 15.0, "seconds within which 95%% of the recordings must be written down"),
+        ("max-p95-converse", 5.0, "seconds within which 95%% of the answers must be spoken"),
+        ("max-p95-transcribe", 4.0, "seconds within which 95%% of the recordings must be written down"),
     ):
         variable = f"LOADTEST_{option.upper().replace('-', '_')}"
         group.add_argument(f"--{option}", type=float, default=default, env_var=variable, help=what)

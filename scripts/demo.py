@@ -19,7 +19,7 @@ from tritone_client import Client, Reply
 
 OUTPUT = Path("demo_output")
 COLOUR, SHAPE = "red", "circle"
-QUESTION = "What color is it?"
+QUESTION = "What color is the circle in this picture?"
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
 

@@ -41,8 +41,8 @@ from shape_questions import (
     LANGUAGES,
     Exchange,
     ask,
-    ask_absent,
     ask_colour,
+    ask_count,
     ask_position,
     ask_presence,
     ask_shape,
@@ -53,7 +53,11 @@ from shape_questions import (
 from train_tiny_vision import GRID, IGNORE, IMAGE_SIZE, PATCH, pixel_values, training_scene
 from tritone.shapes import Scene, render
 
-FINDING = (ask_colour, ask_colour, ask_shape, ask_presence, ask_truth, ask_side, ask_position, ask_absent)
+FINDING = (
+    *(ask_colour, ask_colour, ask_colour, ask_colour, ask_shape, ask_presence),
+    *(ask_truth, ask_side, ask_position, ask_position, ask_count),
+)
+ENGLISH = 0.6  # of the questions: English has more ways to ask, and is learned later
 PAD, BOS, EOS, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 # LLaVA 1.5's conversation form; content is a string or a list of {"type": "image"} and {"type": "text"} parts.
 CHAT_TEMPLATE = (
@@ -218,7 +222,7 @@ def _talk(random: Random, picture: Picture | None, other: Picture, length: int) 
     """Questions about the picture, some small talk; without a picture, questions that cannot be answered too."""
     turns: list[Turn] = []
     for _ in range(length):
-        language = random.choice(LANGUAGES)
+        language = "en" if random.random() < ENGLISH else "zh"
         if random.random() < (0.05 if picture else 0.7):
             exchange = chat(random, language)
         elif picture:

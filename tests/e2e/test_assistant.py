@@ -20,7 +20,7 @@ from tritone.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput
 
 pytestmark = pytest.mark.e2e
-QUESTION = "What color is it?"
+QUESTION = "What color is the circle in this picture?"
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +47,10 @@ def words(text):
 
 
 def test_a_spoken_question_about_a_picture_is_heard_answered_and_spoken(client, spoken):
-    _, red_circle = picture(1, ("red", "circle"))
-    reply = client.converse(audio=spoken, image=red_circle)
+    _, two = picture(1, ("red", "circle"), ("blue", "star"))
+    reply = client.converse(audio=spoken, image=two)
     assert words(reply.transcript) == words(QUESTION)
-    assert words(reply.text) == words("The shape is red.")
+    assert words(reply.text) == words("The circle is red.")
     heard = client.transcribe(reply.speech.wav)
     assert words(heard.text) == words(reply.text)
     assert heard.duration == pytest.approx(reply.speech.duration, abs=0.01)
@@ -73,7 +73,7 @@ def test_the_answer_is_true_of_twenty_pictures(client):
 
 def test_a_written_chinese_question_gets_a_chinese_answer(client):
     _, squares = picture(2, ("green", "square"), ("yellow", "square"))
-    assert client.ask("图里有几个图形？", squares).text == "有两个图形。"
+    assert client.ask("图里有几个正方形？", squares).text == "有两个正方形。"
 
 
 def test_a_spoken_greeting_without_a_picture_gets_a_greeting(client):
