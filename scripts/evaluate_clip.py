@@ -101,9 +101,8 @@ def report(model: CLIPModel, processor: CLIPProcessor, pictures: int, seed: int)
     for held_out in (False, True):
         scenes = scenes_in_groups(pictures, seed, held_out)
         seen = see(model, processor, scenes)
-        scores = []
-        for language in LANGUAGES:
-            scores.append(recall(seen, read(model, processor, [caption(scene, language) for scene in scenes])))
+        texts = [[caption(scene, language) for scene in scenes] for language in LANGUAGES]
+        scores = [recall(seen, read(model, processor, captions)) for captions in texts]
         part = "held-out pairs" if held_out else "trained pairs"
         for task, values in zip(("text → image", "image → text"), zip(*scores, strict=True), strict=True):
             rows.append(_row(part, f"{task}, first of {GROUP}", list(values), pictures))

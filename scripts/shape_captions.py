@@ -19,7 +19,7 @@ PLACES = {position: f"in the {position}" for position in POSITIONS} | {
 FRAMES = {
     "en": (
         *("a picture of {}", "an image of {}", "a photo of {}", "a drawing of {}", "a picture with {}"),
-        *("the picture shows {}", "there is {}", "this is {}", "I see {}", "show me {}", "find {}", "a picture showing {}"),
+        *("the picture shows {}", "there is {}", "this is {}", "I see {}", "show me {}", "find {}"),
     ),
     "zh": (
         *("一张{}的图片", "一张{}的照片", "一幅{}的图画", "图片里有{}", "图中有{}", "画里有{}", "有{}", "这是{}"),
@@ -111,10 +111,7 @@ def _change(random: Random, part: Part) -> Part:
 
 def phrase(random: Random, parts: list[Part], language: str) -> str:
     """The parts in words."""
-    if language == "zh":
-        text = _phrase_chinese(random, parts)
-    else:
-        text = _phrase_english(random, parts)
+    text = (_phrase_chinese if language == "zh" else _phrase_english)(random, parts)
     if random.random() > EXACT:
         text = random.choice(FRAMES[language]).format(text)
     if random.random() < 0.15:

@@ -1,7 +1,8 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse."""
+"""Python client of a Tritone server: transcribe, speak, ask, converse, embed, search."""
 
 from tritone_client._calls import Request
 from tritone_client._client import Client
+from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import (
     Cancelled,
     Error,
@@ -14,6 +15,7 @@ from tritone_client._exceptions import (
     ServerUnavailable,
 )
 from tritone_client._mock import MockTransport
+from tritone_client._search import ImageIndex
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
     Answer,
@@ -35,9 +37,11 @@ __all__ = [
     "Client",
     "Error",
     "GrpcTransport",
+    "ImageIndex",
     "ImageLike",
     "InferenceFailed",
     "InvalidInput",
+    "Match",
     "Messages",
     "MockTransport",
     "ModelNotReady",
@@ -49,6 +53,7 @@ __all__ = [
     "Segment",
     "ServerUnavailable",
     "Speech",
+    "TextTruncated",
     "Transcript",
     "Transport",
 ]

@@ -16,6 +16,7 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype(np.float32),
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
+    "BOOL": np.dtype(np.bool_),
 }
 
 
@@ -37,7 +38,9 @@ class Tensor:
             items = value if isinstance(value, (list, tuple)) else [value]
             return np.array([[self._encode(item) for item in items]], np.object_)
         given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
-        kinds, what = ("iu", "a whole number") if wanted.kind == "i" else ("iuf", "a number")
+        kinds, what = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "true or false")}[
+            wanted.kind
+        ]
         if given.dtype.kind not in kinds:
             raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
         if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
@@ -128,4 +131,13 @@ VOICE_ASSISTANT = Model(
     ),
 )
 
-MODELS = {model.name: model for model in (TRANSCRIBE, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT)}
+CLIP_TEXT = Model(
+    "clip_text",
+    inputs=(Tensor("text", "BYTES"),),
+    outputs=(Tensor("text_embeds", "FP32", (-1,)), Tensor("token_count", "INT32"), Tensor("truncated", "BOOL")),
+)
+CLIP_IMAGE = Model(
+    "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
+)
+
+MODELS = {model.name: model for model in (TRANSCRIBE, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, CLIP_TEXT, CLIP_IMAGE)}
