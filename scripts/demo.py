@@ -1,7 +1,7 @@
 """`make demo`: start the server, ask the voice assistant a spoken question about a picture, stop the server.
 
-Writes the picture, the spoken question and the spoken answer to demo_output/. Exits 1 if the answer is not true of
-the picture.
+Writes the picture, the spoken question and the spoken answer to demo_output/, and a few more pictures that are
+searched by words. Exits 1 if the answer is not true of the picture, or if the search finds the wrong one.
 """
 
 import time
@@ -20,6 +20,8 @@ from tritone_client import Client, Reply
 OUTPUT = Path("demo_output")
 COLOUR, SHAPE = "red", "circle"
 QUESTION = "What color is the circle in this picture?"
+ALBUM = (("red", "square"), ("blue", "circle"), ("yellow", "star"), ("purple", "heart"), ("green", "cross"))
+SEARCHES = {"a yellow star": "yellow star", "一个红色的圆形": "red circle"}
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
 
@@ -33,7 +35,7 @@ def main() -> int:
     console.print(f"[bold]1.[/] drew {picture}: {caption(scene)}")
     console.print("[bold]2.[/] starting Triton Inference Server with all models")
     with serve(report=lambda line: console.print(f"   [dim]{line}[/]")) as address, Client(address.grpc) as client:
-        return converse(client, picture)
+        return converse(client, picture) or search(client, picture)
 
 
 def converse(client: Client, picture: Path) -> int:
@@ -55,7 +57,23 @@ def converse(client: Client, picture: Path) -> int:
     if COLOUR not in reply.text.lower():
         console.print(f"[red]demo failed:[/] the {SHAPE} is {COLOUR}, the answer was {reply.text!r}")
         return 1
-    console.print(f"[green]demo done:[/] it heard, looked and answered; listen to {OUTPUT / 'answer.wav'}")
+    return 0
+
+
+def search(client: Client, picture: Path) -> int:
+    """Look for pictures among a few, in English and in Chinese."""
+    album = {f"{COLOUR} {SHAPE}": picture}
+    for number, (colour, shape) in enumerate(ALBUM):
+        album[f"{colour} {shape}"] = path = OUTPUT / f"{colour}_{shape}.png"
+        render(draw_scene(Random(number), pairs=[(colour, shape)]), 384).save(path)
+    console.print(f"[bold]5.[/] searching {len(album)} pictures: {', '.join(album)}")
+    for query, expected in SEARCHES.items():
+        best, *others = client.rank(query, list(album.values()))
+        console.print(f"   {query}: [bold]{best.candidate}[/] ({best.score:.2f}; the next one {others[0].score:.2f})")
+        if best.candidate != album[expected]:
+            console.print(f"[red]demo failed:[/] looked for {query}, found {best.candidate}")
+            return 1
+    console.print(f"[green]demo done:[/] it heard, looked, answered and found; listen to {OUTPUT / 'answer.wav'}")
     return 0
 
 

@@ -3,6 +3,9 @@
 Any checkpoint of transformers' CLIPModel. Each half is two objects: words → `Tokenizer` → `TextEncoder`, picture →
 `ImageProcessor` → `ImageEncoder`; the second ones are networks and take what many users sent at once. All embeddings
 have length 1, so their dot product is the cosine of the angle between them. This file knows nothing of Triton.
+
+Both networks are read at one token alone: text at its end, a picture at its class token. So their last layer is asked
+for that token only, which saves almost a layer.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, scaled_dot_product_attention
 from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
 
 from tritone.errors import InvalidInput
@@ -112,8 +115,15 @@ class TextEncoder:
         ids = torch.from_numpy(np.stack(texts))  # (texts, context)
         eos = self._model.config.eos_token_id
         ends = ids.argmax(-1) if eos == LEGACY_EOS else (ids == eos).int().argmax(-1)
-        needed = ids[:, : int(ends.max()) + 1].long().to(self._model.device)
-        return _unit(self._model(input_ids=needed).text_embeds)
+        needed, ends = ids[:, : int(ends.max()) + 1].to(self._model.device, torch.long), ends.to(self._model.device)
+        tower = self._model.text_model
+        states = tower.embeddings(input_ids=needed)
+        *lower, last = tower.encoder.layers
+        for layer in lower:
+            states = layer(states, None, is_causal=True)
+        before = torch.arange(needed.shape[1], device=needed.device) <= ends[:, None]  # (texts, length)
+        state = tower.final_layer_norm(_one_token(last, states, ends, before[:, None, None]))
+        return _unit(self._model.text_projection(state))
 
 
 class ImageProcessor:
@@ -163,7 +173,40 @@ class ImageEncoder:
     def encode(self, pictures: Sequence[PixelValues]) -> Embeddings:
         """Unit vectors float32 (pictures, width) of prepared pixels."""
         pixels = torch.from_numpy(np.stack(pictures))  # (pictures, 3, side, side)
-        return _unit(self._model(pixel_values=pixels.to(self._model.device, self._model.dtype)).image_embeds)
+        tower = self._model.vision_model
+        states = tower.pre_layrnorm(tower.embeddings(pixels.to(self._model.device, self._model.dtype)))
+        *lower, last = tower.encoder.layers
+        for layer in lower:
+            states = layer(states, None)
+        state = _one_token(last, states, torch.zeros(len(pictures), dtype=torch.long, device=states.device))
+        return _unit(self._model.visual_projection(tower.post_layernorm(state)))
+
+
+def _one_token(
+    layer: Any, states: torch.Tensor, tokens: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """What a CLIPEncoderLayer makes of one token of each row.
+
+    Args:
+        states: (batch, length, width).
+        tokens: which one, (batch,).
+        mask: bool (batch, 1, 1, length), the tokens that it sees; all when None.
+
+    Returns: (batch, width).
+    """
+    attention, batch = layer.self_attn, len(states)
+    rows = torch.arange(batch, device=states.device)
+    normed = layer.layer_norm1(states)
+
+    def heads(projected: torch.Tensor) -> torch.Tensor:
+        return projected.view(batch, -1, attention.num_heads, attention.head_dim).transpose(1, 2)
+
+    query = heads(attention.q_proj(normed[rows, tokens]))
+    key, value = heads(attention.k_proj(normed)), heads(attention.v_proj(normed))
+    mixed = scaled_dot_product_attention(query, key, value, mask, scale=attention.scale)  # (batch, heads, 1, head_dim)
+    state: torch.Tensor = states[rows, tokens] + attention.out_proj(mixed.flatten(1))
+    state += layer.mlp(layer.layer_norm2(state))
+    return state
 
 
 def _unit(embeds: torch.Tensor) -> Embeddings:

@@ -173,6 +173,7 @@ class Client:
         listed, delivery = _embeddings.texts_of(texts), self._delivery(timeout_s, request_id)
         found = _embeddings.all_of(
             "texts",
+            len(listed),
             _embeddings.each(
                 lambda index, text: self._send(_embeddings.embed_text(_embeddings.numbered(delivery, index), text)),
                 listed,
@@ -196,7 +197,7 @@ class Client:
             lambda index, image: self._send(_embeddings.embed_image(_embeddings.numbered(delivery, index), image)),
             listed,
         )
-        return _embeddings.stack(_embeddings.all_of("images", found))
+        return _embeddings.stack(_embeddings.all_of("images", len(listed), found))
 
     def embed(self, query: str | ImageLike) -> npt.NDArray[np.float32]:
         """The unit vector of a text (any str) or of a picture (anything else; a file as a Path), float32 (width,)."""

@@ -82,10 +82,12 @@ def each(work: Callable[[int, T], R], items: Iterable[T]) -> Iterator[R | Error]
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def all_of(what: str, results: Iterable[R | Error]) -> list[R]:
-    """The results; the first Error is raised with its place in the list."""
+def all_of(what: str, count: int, results: Iterable[R | Error]) -> list[R]:
+    """The `count` results; the first Error is raised with its place in the list."""
     found = []
     for index, result in enumerate(results):
+        if isinstance(result, Error) and count == 1:
+            raise result
         if isinstance(result, Error):
             raise type(result)(
                 f"{what}[{index}]: {result}", model=result.model, request_id=result.request_id
@@ -101,6 +103,8 @@ def stack(vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]
 
 def rank(query: npt.NDArray[np.float32], vectors: npt.NDArray[np.float32], candidates: Sequence[Any]) -> list[Match]:
     """The candidates, best first; equals keep their order."""
+    if not candidates:
+        return []
     scores = vectors @ query
     order = np.argsort(-scores, kind="stable")
     return [Match(int(index), float(scores[index]), candidates[index]) for index in order]

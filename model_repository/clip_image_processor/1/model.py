@@ -15,11 +15,8 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        import torch
-
         from tritone.clip import ImageProcessor
 
-        torch.set_num_threads(1)  # one picture is too little to share, and several instances work side by side
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
         self.processor = ImageProcessor.load(checkpoints.path(self.settings.checkpoint))
