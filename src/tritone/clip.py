@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch.nn.functional import normalize, scaled_dot_product_attention
-from transformers import CLIPImageProcessor, CLIPTextModelWithProjection, CLIPTokenizer, CLIPVisionModelWithProjection
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from tritone.errors import InvalidInput
 from tritone.image import Pixels
@@ -85,16 +85,17 @@ class TextEncoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
-        self.context: int = model.config.max_position_embeddings
-        self.vocabulary: int = model.config.vocab_size
+        self.context: int = model.config.text_config.max_position_embeddings
+        self.vocabulary: int = model.config.text_config.vocab_size
+        self.eos: int = model.config.text_config.eos_token_id
 
     @classmethod
     def load(cls, directory: Path, device: str, dtype: str) -> TextEncoder:
         """Load the text half of a CLIPModel checkpoint and run it once."""
-        precision = torch_dtype(dtype, device)
-        model: Any = CLIPTextModelWithProjection.from_pretrained(directory, dtype=precision, local_files_only=True)
+        model = _load(directory, device, dtype)
+        del model.vision_model
         encoder = cls(model.to(device))
-        encoder.encode([np.full(encoder.context, model.config.eos_token_id, np.int32)])
+        encoder.encode([np.full(encoder.context, encoder.eos, np.int32)])
         return encoder
 
     def prepare(self, input_ids: Tokens) -> Tokens:
@@ -104,24 +105,23 @@ class TextEncoder:
         if input_ids.min() < 0 or input_ids.max() >= self.vocabulary:
             wrong = next(int(token) for token in input_ids if not 0 <= token < self.vocabulary)
             raise InvalidInput(f"input_ids hold {wrong}, must be 0 to {self.vocabulary - 1}")
-        eos = self._model.config.eos_token_id
-        if eos != LEGACY_EOS and eos not in input_ids:
-            raise InvalidInput(f"input_ids have no end-of-text token ({eos}), at which the embedding is read")
+        if self.eos != LEGACY_EOS and self.eos not in input_ids:
+            raise InvalidInput(f"input_ids have no end-of-text token ({self.eos}), at which the embedding is read")
         return input_ids
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[Tokens]) -> Embeddings:
         """Unit vectors float32 (texts, width) of prepared tokens."""
         ids = torch.from_numpy(np.stack(texts))  # (texts, context)
-        eos = self._model.config.eos_token_id
-        ends = ids.argmax(-1) if eos == LEGACY_EOS else (ids == eos).int().argmax(-1)
-        needed, ends = ids[:, : int(ends.max()) + 1].to(self._model.device, torch.long), ends.to(self._model.device)
+        ends = ids.argmax(-1) if self.eos == LEGACY_EOS else (ids == self.eos).int().argmax(-1)
+        device = self._model.device
+        needed, ends = ids[:, : int(ends.max()) + 1].to(device, torch.long), ends.to(device)
         tower = self._model.text_model
         states = tower.embeddings(input_ids=needed)
         *lower, last = tower.encoder.layers
         for layer in lower:
             states = layer(states, None, is_causal=True)
-        before = torch.arange(needed.shape[1], device=needed.device) <= ends[:, None]  # (texts, length)
+        before = torch.arange(needed.shape[1], device=device) <= ends[:, None]  # (texts, length)
         state = tower.final_layer_norm(_one_token(last, states, ends, before[:, None, None]))
         return _unit(self._model.text_projection(state))
 
@@ -149,13 +149,13 @@ class ImageEncoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
-        self.side: int = model.config.image_size
+        self.side: int = model.config.vision_config.image_size
 
     @classmethod
     def load(cls, directory: Path, device: str, dtype: str) -> ImageEncoder:
         """Load the image half of a CLIPModel checkpoint and run it once."""
-        precision = torch_dtype(dtype, device)
-        model: Any = CLIPVisionModelWithProjection.from_pretrained(directory, dtype=precision, local_files_only=True)
+        model = _load(directory, device, dtype)
+        del model.text_model
         encoder = cls(model.to(device))
         encoder.encode([np.zeros((3, encoder.side, encoder.side), np.float32)])
         return encoder
@@ -180,6 +180,11 @@ class ImageEncoder:
             states = layer(states, None)
         state = _one_token(last, states, torch.zeros(len(pictures), dtype=torch.long, device=states.device))
         return _unit(self._model.visual_projection(tower.post_layernorm(state)))
+
+
+def _load(directory: Path, device: str, dtype: str) -> Any:
+    """A CLIPModel in the memory of the CPU; half of it is all that goes further."""
+    return CLIPModel.from_pretrained(directory, dtype=torch_dtype(dtype, device), local_files_only=True)
 
 
 def _one_token(

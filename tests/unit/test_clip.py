@@ -146,7 +146,7 @@ def test_a_jpeg_is_decoded_as_the_processor_sees_it(folder, processor):
 
 def test_wrong_tensors_are_refused_with_what_was_expected(folder):
     text, image = TextEncoder.load(folder, "cpu", "float32"), ImageEncoder.load(folder, "cpu", "float32")
-    eos = text._model.config.eos_token_id
+    eos = text.eos
     good = np.full(77, eos, np.int32)
     for ids, named in (
         (good[:-1], "77"),
