@@ -78,7 +78,10 @@ def partial_caption(random: Random, scene: Scene, language: str) -> Caption:
 
 
 def wrong_caption(random: Random, caption: Caption, language: str) -> Caption:
-    """The caption with two colours swapped or one word changed; it never names a held-out pair."""
+    """The caption with two colours swapped or one word changed; it never names a held-out pair.
+
+    Now and then it is true still, as when two triangles have swapped their colours.
+    """
     while True:
         parts = list(caption.parts)
         index = random.randrange(len(parts))

@@ -145,7 +145,7 @@ def words(things: list[Thing] | list[Part]) -> np.ndarray:
 
 
 def is_true(captions: np.ndarray, whole: np.ndarray, scenes: np.ndarray) -> np.ndarray:
-    """Which caption is true of which scene: bool (captions, scenes).
+    """Which caption is true of which scene: bool (captions, scenes). Nobody counts: one red circle is two.
 
     Args:
         captions: `words` of each caption's parts, (captions, 3, 4).

@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections import defaultdict
@@ -141,9 +142,11 @@ def _process(peer: str, checkpoint: Path) -> Iterator[int]:
     """A peer in a process of its own; its port."""
     port = free_ports(1)[0]
     command = [sys.executable, str(Path(__file__).with_name("clip_peers.py")), peer, str(checkpoint), str(port)]
+    # PyTriton's stub must find the library of this very Python.
+    env = {**os.environ, "LD_LIBRARY_PATH": sysconfig.get_config_var("LIBDIR") or ""}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
         try:
             yield port

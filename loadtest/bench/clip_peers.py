@@ -10,9 +10,11 @@ import io
 import os
 from pathlib import Path
 
+import litserve
 import numpy as np
 import torch
 import typer
+from fastapi import Request
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
@@ -51,7 +53,7 @@ class Clip:
 def fastapi(checkpoint: Path, port: int) -> None:
     """FastAPI on uvicorn: one request after the other."""
     import uvicorn
-    from fastapi import FastAPI, Request
+    from fastapi import FastAPI
 
     clip, web = Clip(checkpoint), FastAPI()
 
@@ -66,34 +68,50 @@ def fastapi(checkpoint: Path, port: int) -> None:
     uvicorn.run(web, host="127.0.0.1", port=port, log_level="error")
 
 
-@app.command()
-def litserve(checkpoint: Path, port: int) -> None:
+class Api(litserve.LitAPI):
+    """What the two LitServe APIs share; classes of a module, as LitServe pickles them."""
+
+    def __init__(self, checkpoint: Path, api_path: str) -> None:
+        super().__init__(max_batch_size=BATCH, batch_timeout=WAIT_S, api_path=api_path)
+        self.checkpoint = checkpoint
+
+    def setup(self, device: str) -> None:
+        """Called in the worker's process."""
+        self.clip = Clip(self.checkpoint)
+
+    def encode_response(self, output: np.ndarray) -> list[float]:
+        """JSON."""
+        return output.tolist()
+
+
+class TextApi(Api):
+    """{"text": ...} in."""
+
+    def decode_request(self, request: dict[str, str]) -> str:
+        """The text."""
+        return request["text"]
+
+    def predict(self, inputs: list[str]) -> list[np.ndarray]:
+        """A batch."""
+        return list(self.clip.embed_texts(inputs))
+
+
+class ImageApi(Api):
+    """A form with the file `image` in."""
+
+    def decode_request(self, request: Request) -> bytes:
+        """The file."""
+        return request["image"].file.read()
+
+    def predict(self, inputs: list[bytes]) -> list[np.ndarray]:
+        """A batch."""
+        return list(self.clip.embed_images(inputs))
+
+
+@app.command("litserve")
+def serve_litserve(checkpoint: Path, port: int) -> None:
     """LitServe with batching, an API for texts and one for pictures."""
-    import litserve
-
-    class Api(litserve.LitAPI):
-        def setup(self, device: str) -> None:
-            self.clip = Clip(checkpoint)
-
-        def encode_response(self, output: np.ndarray) -> list[float]:
-            return output.tolist()
-
-    class Text(Api):
-        def decode_request(self, request: dict[str, str]) -> str:
-            return request["text"]
-
-        def predict(self, inputs: list[str]) -> list[np.ndarray]:
-            return list(self.clip.embed_texts(inputs))
-
-    class Picture(Api):
-        def decode_request(self, request: dict) -> bytes:
-            return request["image"].file.read()
-
-        def predict(self, inputs: list[bytes]) -> list[np.ndarray]:
-            return list(self.clip.embed_images(inputs))
-
-    options = {"max_batch_size": BATCH, "batch_timeout": WAIT_S}
-    apis = [Text(api_path="/text", **options), Picture(api_path="/image", **options)]
+    apis = [TextApi(checkpoint, "/text"), ImageApi(checkpoint, "/image")]
     server = litserve.LitServer(apis, accelerator="cpu", timeout=300)
     server.run(host="127.0.0.1", port=port, generate_client_file=False, log_level="error")
 
