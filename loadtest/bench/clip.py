@@ -3,14 +3,16 @@
     python loadtest/bench/clip.py
 
 A random network of the size of OpenAI's ViT-B/32, the same for everybody, in float32 on this machine's CPU. All
-servers run at once and take turns, round by round; who waits computes nothing. Three kinds of requests: texts that
+servers run at once and take turns, round by round; a peer that waits is stopped, as some poll while they are idle. Three kinds of requests: texts that
 fill all 77 tokens, captions as people write them, and JPEG pictures.
 """
 
+import base64
 import contextlib
 import io
 import itertools
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -46,6 +48,23 @@ START_S = 120.0
 OURS = "tritone, gRPC"
 Item = str | bytes  # a text, or a JPEG file
 Embed = Callable[[Item], np.ndarray]
+
+
+@dataclass
+class Server:
+    """A server that embeds one item; `group` is its process group, None for ours."""
+
+    embed: Embed
+    group: int | None = None
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[Embed]:
+        """Awake while the context lasts."""
+        if self.group is not None:
+            os.killpg(self.group, signal.SIGCONT)
+        yield self.embed
+        if self.group is not None:
+            os.killpg(self.group, signal.SIGSTOP)
 
 
 @dataclass
@@ -94,17 +113,20 @@ def workloads(count: int) -> dict[str, list[Item]]:
 
 
 @contextlib.contextmanager
-def tritone_server() -> Iterator[Embed]:
+def tritone_server() -> Iterator[Server]:
     """This project."""
     options = ("--device=cpu", "--models=clip_text,clip_image")
     with serve(*options, report=lambda _: None) as address, Client(address.grpc) as client:
-        yield client.embed
+        yield Server(client.embed)
 
 
 @contextlib.contextmanager
-def http_peer(peer: str, checkpoint: Path) -> Iterator[Embed]:
+def http_peer(peer: str, checkpoint: Path) -> Iterator[Server]:
     """FastAPI or LitServe."""
-    with _process(peer, checkpoint) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as web:
+    with (
+        _process(peer, checkpoint) as (port, group),
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300) as web,
+    ):
 
         def embed(item: Item) -> np.ndarray:
             if peer == "fastapi":
@@ -113,18 +135,18 @@ def http_peer(peer: str, checkpoint: Path) -> Iterator[Embed]:
             elif isinstance(item, str):
                 answer = web.post("/text", json={"text": item})
             else:
-                answer = web.post("/image", files={"image": item})
+                answer = web.post("/image", json={"image": base64.b64encode(item).decode()})
             answer.raise_for_status()
             return np.array(answer.json(), np.float32)
 
-        yield embed
+        yield Server(embed, group)
 
 
 @contextlib.contextmanager
-def pytriton_peer(checkpoint: Path) -> Iterator[Embed]:
+def pytriton_peer(checkpoint: Path) -> Iterator[Server]:
     """PyTriton, over gRPC too."""
     with (
-        _process("pytriton", checkpoint) as port,
+        _process("pytriton", checkpoint) as (port, group),
         tritonclient.grpc.InferenceServerClient(f"127.0.0.1:{port}") as client,
     ):
 
@@ -134,12 +156,12 @@ def pytriton_peer(checkpoint: Path) -> Iterator[Embed]:
             tensor.set_data_from_numpy(np.array([[data]], np.object_))
             return client.infer(name, [tensor]).as_numpy("embeds")[0]
 
-        yield embed
+        yield Server(embed, group)
 
 
 @contextlib.contextmanager
-def _process(peer: str, checkpoint: Path) -> Iterator[int]:
-    """A peer in a process of its own; its port."""
+def _process(peer: str, checkpoint: Path) -> Iterator[tuple[int, int]]:
+    """A peer in a process of its own; its port and process group."""
     port = free_ports(1)[0]
     command = [sys.executable, str(Path(__file__).with_name("clip_peers.py")), peer, str(checkpoint), str(port)]
     # PyTriton's stub must find the library of this very Python.
@@ -149,17 +171,19 @@ def _process(peer: str, checkpoint: Path) -> Iterator[int]:
             command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True
         )
         try:
-            yield port
+            yield port, process.pid
         except Exception:
             log.seek(0)
             sys.stderr.write(log.read()[-3000:].decode(errors="replace"))
             raise
         finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGCONT)
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def wait_for(embed: Embed, item: Item) -> np.ndarray:
@@ -228,15 +252,17 @@ def main(rounds: int = 3, count: int = 64) -> None:
         write_checkpoint(folder)
         os.environ[checkpoints.VARIABLE] = temporary
         clip, kinds = Clip(folder), workloads(4 * count)
-        servers: dict[str, Embed] = {
+        servers: dict[str, Server] = {
             "FastAPI, one by one": stack.enter_context(http_peer("fastapi", folder)),
             "LitServe, batching": stack.enter_context(http_peer("litserve", folder)),
             "PyTriton, batching": stack.enter_context(pytriton_peer(folder)),
             OURS: stack.enter_context(tritone_server()),
         }
-        for embed in servers.values():  # every contestant answers, and the same
-            for items, direct in ((kinds["text, captions"], clip.embed_texts), (kinds["image"], clip.embed_images)):
-                assert np.abs(wait_for(embed, items[0]) - direct(items[:1])[0]).max() < 1e-5
+        for name, server in servers.items():  # every contestant answers, and the same
+            console.print(f"[dim]waiting for {name}[/]")
+            with server.turn() as embed:
+                for items, direct in ((kinds["text, captions"], clip.embed_texts), (kinds["image"], clip.embed_images)):
+                    assert np.abs(wait_for(embed, items[0]) - direct(items[:1])[0]).max() < 1e-5
         alone = in_process(clip, folder)
         scores: dict[tuple[str, str], Score] = defaultdict(Score)
         for number, (kind, items) in itertools.product(range(rounds), kinds.items()):
@@ -245,10 +271,11 @@ def main(rounds: int = 3, count: int = 64) -> None:
                 for batch in (1, *BATCHES):
                     some = items[: count if batch > 1 else count // 4]
                     measure_in_process(function, some, batch, scores[kind, f"{way}|{batch}"])
-            for name, embed in servers.items():
+            for name, server in servers.items():
                 # Who is quicker gets more to do, so that nobody's round is too short to be measured.
                 quick = 4 if name == OURS and kind == "text, captions" else 1
-                crowd(embed, items[: quick * count], scores[kind, name])
+                with server.turn() as embed:
+                    crowd(embed, items[: quick * count], scores[kind, name])
         for kind in kinds:
             console.print(table(kind, scores, list(alone[kind]), list(servers)))
 

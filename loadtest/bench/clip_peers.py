@@ -6,6 +6,7 @@ Every peer has transformers' own CLIPModel and CLIPProcessor and the same two ca
 its unit vector out. Texts are padded to 77 tokens, as the processor is usually asked to do so that texts batch.
 """
 
+import base64
 import io
 import os
 from pathlib import Path
@@ -14,7 +15,6 @@ import litserve
 import numpy as np
 import torch
 import typer
-from fastapi import Request
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
@@ -53,7 +53,7 @@ class Clip:
 def fastapi(checkpoint: Path, port: int) -> None:
     """FastAPI on uvicorn: one request after the other."""
     import uvicorn
-    from fastapi import FastAPI
+    from fastapi import FastAPI, Request
 
     clip, web = Clip(checkpoint), FastAPI()
 
@@ -97,11 +97,11 @@ class TextApi(Api):
 
 
 class ImageApi(Api):
-    """A form with the file `image` in."""
+    """{"image": ...} in, base64."""
 
-    def decode_request(self, request: Request) -> bytes:
+    def decode_request(self, request: dict[str, str]) -> bytes:
         """The file."""
-        return request["image"].file.read()
+        return base64.b64decode(request["image"])
 
     def predict(self, inputs: list[bytes]) -> list[np.ndarray]:
         """A batch."""
