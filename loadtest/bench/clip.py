@@ -2,9 +2,9 @@
 
     python loadtest/bench/clip.py
 
-A random network of the size of OpenAI's ViT-B/32, the same for everybody, in float32 on this machine's CPU. All
-servers run at once and take turns, round by round; a peer that waits is stopped, as some poll while they are idle. Three kinds of requests: texts that
-fill all 77 tokens, captions as people write them, and JPEG pictures.
+A random network of the size of OpenAI's ViT-B/32, the same for everybody, in float32 on this machine's CPU. The
+servers take turns, round by round; a peer that waits is stopped, as some poll while they are idle. Three kinds of
+requests: texts that fill all 77 tokens, captions as people write them, and JPEG pictures.
 """
 
 import base64
