@@ -244,9 +244,9 @@ def measure_in_process(embed: Callable[[list], object], items: list[Item], batch
     score.rates.append(len(items) / (time.perf_counter() - started))
 
 
-def main(rounds: int = 3, count: int = 64) -> None:
+def main(rounds: int = 2, count: int = 64) -> None:
     """Print a table per kind of request."""
-    console = Console()
+    console = Console(width=110)
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary, "clip")
         write_checkpoint(folder)
@@ -269,7 +269,7 @@ def main(rounds: int = 3, count: int = 64) -> None:
             console.print(f"[dim]round {number + 1} of {rounds}: {kind}[/]")
             for way, function in alone[kind].items():
                 for batch in (1, *BATCHES):
-                    some = items[: count if batch > 1 else count // 4]
+                    some = items[: count // 2 if batch > 1 else count // 8]
                     measure_in_process(function, some, batch, scores[kind, f"{way}|{batch}"])
             for name, server in servers.items():
                 # Who is quicker gets more to do, so that nobody's round is too short to be measured.
@@ -285,7 +285,7 @@ def table(kind: str, scores: dict[tuple[str, str], Score], ways: list[str], serv
     rates = {(way, batch): scores[kind, f"{way}|{batch}"].rate for way, batch in itertools.product(ways, (1, *BATCHES))}
     best = {way: max(BATCHES, key=lambda batch, way=way: rates[way, batch]) for way in ways}
     limit = rates[ways[0], best[ways[0]]]
-    result = Table(kind, "per second", "÷ best batch", "p95 ms", title=f"{kind}, {USERS} at a time")
+    result = Table(kind, "per second", "÷ best batch", "p95 ms", title=f"{kind}, {USERS} at a time", min_width=100)
     for way in ways:
         for batch in (1, best[way]):
             rate = rates[way, batch]
