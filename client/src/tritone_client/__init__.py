@@ -1,6 +1,7 @@
 """Python client of a Tritone server: transcribe, speak, ask, converse."""
 
 from tritone_client._calls import Request
+from tritone_client._chat import Chat
 from tritone_client._client import Client
 from tritone_client._exceptions import (
     Cancelled,
@@ -32,6 +33,7 @@ __all__ = [
     "AnswerChunk",
     "AudioLike",
     "Cancelled",
+    "Chat",
     "Client",
     "Error",
     "GrpcTransport",
