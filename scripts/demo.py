@@ -20,6 +20,7 @@ from tritone_client import Client, Reply
 OUTPUT = Path("demo_output")
 COLOUR, SHAPE = "red", "circle"
 QUESTION = "What color is the circle in this picture?"
+DESCRIBE = "Describe the picture."
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
 
@@ -37,7 +38,7 @@ def main() -> int:
 
 
 def converse(client: Client, picture: Path) -> int:
-    """Ask aloud, hear the answer, and ask once more in Chinese."""
+    """Ask aloud, hear the answer, ask once more in Chinese, and watch an answer being made."""
     question = OUTPUT / "question.wav"
     client.speak(QUESTION).save(question)
     console.print(f"[bold]3.[/] asking aloud, {question}: {QUESTION!r}")
@@ -52,11 +53,24 @@ def converse(client: Client, picture: Path) -> int:
     with timed("speak"):
         client.speak(reply.text)
     console.print(f"[bold]4.[/] asking in writing: {CHINESE_QUESTION}\n   {client.ask(CHINESE_QUESTION, picture).text}")
+    stream(client, picture)
     if COLOUR not in reply.text.lower():
         console.print(f"[red]demo failed:[/] the {SHAPE} is {COLOUR}, the answer was {reply.text!r}")
         return 1
     console.print(f"[green]demo done:[/] it heard, looked and answered; listen to {OUTPUT / 'answer.wav'}")
     return 0
+
+
+def stream(client: Client, picture: Path) -> None:
+    """Print a description as it is being made, one piece after the other."""
+    console.print(f"[bold]5.[/] streaming: {DESCRIBE}\n   ", end="")
+    started, first_ms, chunk = time.monotonic(), 0.0, None
+    for chunk in client.ask_stream(DESCRIBE, picture):
+        first_ms = first_ms or 1000 * (time.monotonic() - started)
+        console.print(f"{chunk.text}[dim]|[/]", end="")
+    if chunk:
+        rate = chunk.completion_tokens / (time.monotonic() - started)
+        console.print(f"\n   first token after {first_ms:.0f} ms, {rate:.0f} tokens/s")
 
 
 def show(reply: Reply) -> None:

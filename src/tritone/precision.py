@@ -30,7 +30,7 @@ def quantization_config(quantization: str, dtype: torch.dtype) -> Any:
     from transformers import BitsAndBytesConfig
 
     settings: Any = BitsAndBytesConfig
-    whole = ["vision_tower", "multi_modal_projector", "lm_head"]
+    whole = ["model.vision_tower", "model.multi_modal_projector", "lm_head"]
     if quantization == "none":
         return None
     if quantization == "int8":
