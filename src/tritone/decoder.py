@@ -89,9 +89,9 @@ class Decoder:
 
     def _forward(self, hidden: torch.Tensor, rows: Rows, names: list[str]) -> torch.Tensor:
         """(rows, width, hidden) through all layers."""
-        positions = rows.positions(self._cos.device)
+        positions = rows.positions
         angles = self._cos[positions], self._sin[positions]
-        mask = rows.mask(self._cos.device)
+        mask = rows.mask()
         if mask is not None and self._additive:
             low = torch.finfo(hidden.dtype).min
             mask = torch.zeros(mask.shape, dtype=hidden.dtype, device=mask.device).masked_fill_(~mask, low)

@@ -4,7 +4,6 @@ Rows of a pass through the network are neighbouring slots, so what attention rea
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -41,7 +40,7 @@ class SlotCache:
             starts: how many tokens each row has in the cache; the new ones come behind.
             width: how many tokens each row brings.
         """
-        return Rows(self._layers, first, tuple(starts), width, min(max(starts) + width, self.length))
+        return Rows(self._layers, first, starts, width, min(max(starts) + width, self.length))
 
     def move(self, source: int, target: int, length: int) -> None:
         """Copy the first `length` tokens of one slot to another."""
@@ -61,50 +60,43 @@ class SlotCache:
             layer[:, slot] = 0
 
 
-@dataclass(frozen=True)
 class Rows:
     """Neighbouring slots during one pass; what transformers' attention layers are given as `past_key_values`."""
 
-    layers: Sequence[torch.Tensor]
-    first: int
-    starts: tuple[int, ...]
-    width: int
-    length: int  # how many columns attention reads: up to the longest row's end
-
-    @property
-    def slots(self) -> slice:
-        """The rows' slots."""
-        return slice(self.first, self.first + len(self.starts))
-
-    @property
-    def aligned(self) -> bool:
-        """Whether all rows start at the same column, so that they are written and read as a block."""
-        return len(set(self.starts)) == 1 and self.starts[0] + self.width <= self.length
-
-    def positions(self, device: torch.device) -> torch.Tensor:
-        """Each new token's column, (rows, width). A short row's filling may reach past the end: the last column."""
-        starts = torch.tensor(self.starts, device=device)[:, None]
-        return (starts + torch.arange(self.width, device=device)).clamp_(max=self.length - 1)
+    def __init__(
+        self, layers: Sequence[torch.Tensor], first: int, starts: Sequence[int], width: int, length: int
+    ) -> None:
+        self.width = width
+        self.length = length  # how many columns attention reads: up to the longest row's end
+        self._layers = layers
+        self._slots = slice(first, first + len(starts))
+        # All rows start at the same column: then they are written and read as a block.
+        self._start = starts[0] if len(set(starts)) == 1 and starts[0] + width <= length else -1
+        device = layers[0].device
+        self._numbers = torch.arange(len(starts), device=device)[:, None]
+        begins = torch.tensor(starts, device=device)[:, None]
+        # Each new token's column, (rows, width). A short row's filling may reach past the end: the last column.
+        self.positions = (begins + torch.arange(width, device=device)).clamp_(max=length - 1)
 
     def update(
         self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Store (rows, heads, width, head size) and return all keys and values of the rows up to `length`."""
-        kept = self.layers[layer_idx][:, self.slots]
-        if self.aligned:
-            block = slice(self.starts[0], self.starts[0] + self.width)
-            kept[0, :, :, block], kept[1, :, :, block] = key, value
+        keys, values = self._layers[layer_idx][:, self._slots]
+        if self._start >= 0:
+            keys[:, :, self._start : self._start + self.width] = key
+            values[:, :, self._start : self._start + self.width] = value
         else:
-            rows = torch.arange(len(self.starts), device=key.device)[:, None]
-            columns = self.positions(key.device)
-            kept[0][rows, :, columns], kept[1][rows, :, columns] = key.transpose(1, 2), value.transpose(1, 2)
-        return kept[0, :, :, : self.length], kept[1, :, :, : self.length]
+            rows, columns = self._numbers.to(key.device), self.positions.to(key.device)
+            keys[rows, :, columns], values[rows, :, columns] = key.transpose(1, 2), value.transpose(1, 2)
+        return keys[:, :, : self.length], values[:, :, : self.length]
 
-    def mask(self, device: torch.device) -> torch.Tensor | None:
+    def mask(self) -> torch.Tensor | None:
         """Which columns each new token may see, bool (rows, 1, width, length); None where attention knows itself.
 
         It knows where a block of new tokens starts at column 0 (causal), and where one token sees all of its row.
         """
-        if self.aligned and (self.starts[0] == 0 or self.width == 1):
+        if self._start == 0 or (self._start > 0 and self.width == 1):
             return None
-        return (torch.arange(self.length, device=device) <= self.positions(device)[..., None])[:, None]
+        columns = torch.arange(self.length, device=self.positions.device)
+        return (columns <= self.positions[..., None])[:, None]
