@@ -14,7 +14,9 @@ from tritone_client import Client, InvalidInput, RequestTimedOut
 
 pytestmark = pytest.mark.e2e
 QUESTION = "What color is the circle?"
-ENDLESS = {"temperature": 2.0, "seed": 4, "max_tokens": 512}  # hot enough to say nothing and never stop
+# Found by search: with these seeds the tiny model repeats itself and never stops, without and with the picture.
+ENDLESS = {"temperature": 2.0, "repetition_penalty": 0.4, "seed": 67, "max_tokens": 512}
+ENDLESS_WITH_PICTURE = {**ENDLESS, "seed": 40}
 
 
 @pytest.fixture(scope="module")
@@ -104,14 +106,14 @@ def test_two_hundred_mixed_requests_at_concurrency_16_are_all_answered(server, c
         return True
 
     def cancelled(number):
-        stream = client.ask_stream("Tell me a story.", red, **ENDLESS)
+        stream = client.ask_stream("Tell me a story.", red, **ENDLESS_WITH_PICTURE)
         next(stream)
         stream.close()
         return True
 
     def timed_out(number):
         with pytest.raises(RequestTimedOut):
-            client.ask("Tell me a story.", red, timeout_s=0.15, **ENDLESS)
+            client.ask("Tell me a story.", red, timeout_s=0.15, **ENDLESS_WITH_PICTURE)
         return True
 
     kinds = [right, streamed, right, drawn, invalid, right, too_long, cancelled, streamed, timed_out]

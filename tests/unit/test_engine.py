@@ -20,7 +20,8 @@ from tritone.sampling import Sampling
 from tritone.shapes import draw_scene, render
 
 LIMITS = Limits(max_characters=4000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=400)
-DESCRIBE = "Describe the picture."
+# Found by search: with this seed the tiny model repeats itself and never stops.
+ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 67}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +64,12 @@ def generate(model, prompt, **options):
 
 async def collect(engine, prompt, delay=0.0):
     await asyncio.sleep(delay)
+    return await read(engine.submit(prompt))
+
+
+async def read(answer):
     ids = []
-    with engine.submit(prompt) as answer:
+    with answer:
         async for tokens in answer:
             ids += tokens.ids
     return ids
@@ -150,7 +155,7 @@ def test_a_long_prompt_does_not_freeze_the_others(llava, questions):
     assert len(reader.input_ids) > 5 * 160
 
     async def run():
-        with engine.submit(llava.prepare("Tell me.", temperature=2.0, max_tokens=100).prompt) as answer:
+        with engine.submit(llava.prepare(**ENDLESS, max_tokens=100).prompt) as answer:
             tokens = aiter(answer)
             await anext(tokens)
             long = asyncio.create_task(collect(engine, reader))
@@ -181,7 +186,7 @@ def test_a_caller_who_leaves_frees_the_slot_and_nobody_notices(llava, questions,
 
 
 def test_a_full_house_queues_and_then_refuses_at_once(llava):
-    prompt = llava.prepare("Tell me a story.", temperature=2.0, max_tokens=300, seed=4).prompt
+    prompt = llava.prepare(**ENDLESS, max_tokens=300).prompt
     quick = llava.prepare("Hello.", max_tokens=2).prompt
 
     async def run():
@@ -189,8 +194,7 @@ def test_a_full_house_queues_and_then_refuses_at_once(llava):
         answers = [engine.submit(prompt) for _ in range(8)]
         while engine.statistics.active < 8:
             await asyncio.sleep(0.001)
-        queued = [asyncio.create_task(collect(engine, quick)) for _ in range(4)]
-        await asyncio.sleep(0)
+        queued = [asyncio.create_task(read(engine.submit(quick))) for _ in range(4)]
         with pytest.raises(Unavailable, match=r"8 slots are taken and 4 requests wait for one, the limit is 4"):
             engine.submit(quick)
         for answer in answers:
@@ -230,7 +234,7 @@ def test_a_prompt_that_breaks_the_network_fails_alone(llava, questions, expected
 
 def test_a_closed_engine_answers_everybody():
     llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=Capacity(slots=1))
-    prompt = llava.prepare("Tell me.", temperature=2.0, max_tokens=400).prompt
+    prompt = llava.prepare(**ENDLESS, max_tokens=400).prompt
 
     async def run():
         answers = [asyncio.create_task(collect(llava.engine, prompt)) for _ in range(2)]
