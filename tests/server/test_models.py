@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from random import Random
 
 import numpy as np
@@ -194,6 +195,19 @@ def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
         assert [piece["finish_reason"][0] for piece in responses[-1:]] == [b"stop"]
         assert all(piece["finish_reason"][0] == b"" for piece in responses[:-1])
     assert len(pieces) > len(whole) == 1
+
+
+def test_llava_shows_its_engine_on_the_metrics_page(serve):
+    llava = serve("llava")
+    shown = pb_utils.MetricFamily.shown
+    llava.execute(llava.request(text_input=["Hello."], max_tokens=[2]))
+    deadline = time.monotonic() + 5
+    while (
+        shown["tritone_llava_tokens_total", "llava"].value() < 2 or shown["tritone_llava_slots_active", "llava"].value()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert shown["tritone_llava_slots", "llava"].value() == 16
 
 
 def test_llava_remembers_the_picture_of_an_earlier_turn(serve):

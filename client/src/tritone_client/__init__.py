@@ -1,6 +1,7 @@
 """Python client of a Tritone server: transcribe, speak, ask, converse, embed, search."""
 
 from tritone_client._calls import Request
+from tritone_client._chat import Chat
 from tritone_client._client import Client
 from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import (
@@ -34,6 +35,7 @@ __all__ = [
     "AnswerChunk",
     "AudioLike",
     "Cancelled",
+    "Chat",
     "Client",
     "Error",
     "GrpcTransport",

@@ -4,13 +4,14 @@ import time
 import warnings
 from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tritone_client import _calls, _embeddings
 from tritone_client._calls import Call, Delivery
+from tritone_client._chat import Chat
 from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
@@ -94,7 +95,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
@@ -104,10 +109,13 @@ class Client:
             image, images: path, bytes, Pillow image, or uint8 array (height, width, 3); one or several.
             messages: the conversation so far: [{"role": "user", "content": "..."}, ...].
             temperature: 0, the default, always gives the likeliest answer; above, `seed` decides.
+            top_p, top_k: only the likeliest tokens are drawn from, down to this share or this many.
+            repetition_penalty: above 1, what has been said becomes less likely.
+            stop: the answer ends before the first of these strings.
+            adapter: name of a LoRA adapter that the server has.
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs))
 
     def ask_stream(
@@ -120,7 +128,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         unit: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
@@ -131,12 +143,37 @@ class Client:
         dropping it, cancels the request on the server.
 
         Args:
-            unit: how much comes at a time: "token" (the default), "clause" or "none" (all at once).
+            unit: how much comes at a time: "token" (the default; several where the reader is slower), "clause" or
+                "none" (all at once).
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         return self._stream(_calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit))
+
+    def caption(
+        self,
+        image: ImageLike,
+        *,
+        language: str = "en",
+        max_tokens: int | None = None,
+        adapter: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Describe a picture in a sentence; `language` is "en" or "zh"."""
+        question = _calls.caption_question(language)
+        options = _calls.SamplingOptions(max_tokens=max_tokens, adapter=adapter)
+        inputs = _calls.chat_inputs(question, image, None, None, options)
+        return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs)).text
+
+    def chat(self, *, system: str | None = None, **options: Any) -> Chat:
+        """A conversation that remembers its turns and their pictures.
+
+        Args:
+            system: how the model should behave; the first turn of the history.
+            options: those of `ask`, for every turn, such as `temperature` or `adapter`.
+        """
+        return Chat(self, system=system, **options)
 
     def converse(
         self,
@@ -148,6 +185,7 @@ class Client:
         images: Sequence[ImageLike] | None = None,
         messages: Messages | None = None,
         max_tokens: int | None = None,
+        adapter: str | None = None,
         voice: str | None = None,
         speed: float | None = None,
         timeout_s: float | None = None,
@@ -159,7 +197,9 @@ class Client:
         """
         delivery = self._delivery(timeout_s, request_id)
         return self._send(
-            _calls.converse(delivery, audio, sampling_rate, text, image, images, messages, max_tokens, voice, speed)
+            _calls.converse(
+                delivery, audio, sampling_rate, text, image, images, messages, max_tokens, adapter, voice, speed
+            )
         )
 
     def embed_text(

@@ -73,7 +73,11 @@ _CHAT_INPUTS = (
     Tensor("max_tokens", "INT32", optional=True),
     Tensor("temperature", "FP32", optional=True),
     Tensor("top_p", "FP32", optional=True),
+    Tensor("top_k", "INT32", optional=True),
+    Tensor("repetition_penalty", "FP32", optional=True),
     Tensor("seed", "INT64", optional=True),
+    Tensor("stop", "BYTES", (-1,), optional=True),
+    Tensor("adapter", "BYTES", optional=True),
 )
 _CHAT_OUTPUTS = (
     Tensor("text_output", "BYTES"),
@@ -119,6 +123,7 @@ VOICE_ASSISTANT = Model(
         Tensor("image_bytes", "BYTES", (-1,), optional=True),
         Tensor("messages", "BYTES", optional=True),
         Tensor("max_tokens", "INT32", optional=True),
+        Tensor("adapter", "BYTES", optional=True),
         Tensor("voice", "BYTES", optional=True),
         Tensor("speed", "FP32", optional=True),
     ),
