@@ -25,6 +25,8 @@ from tritone_client._types import (
     Segment,
     Speech,
     Transcript,
+    TranscriptChunk,
+    Word,
 )
 
 __all__ = [
@@ -50,5 +52,7 @@ __all__ = [
     "ServerUnavailable",
     "Speech",
     "Transcript",
+    "TranscriptChunk",
     "Transport",
+    "Word",
 ]

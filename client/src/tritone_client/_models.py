@@ -16,7 +16,9 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype(np.float32),
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
+    "BOOL": np.dtype(np.bool_),
 }
+_KINDS = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "True or False")}  # what each takes
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Tensor:
             items = value if isinstance(value, (list, tuple)) else [value]
             return np.array([[self._encode(item) for item in items]], np.object_)
         given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
-        kinds, what = ("iu", "a whole number") if wanted.kind == "i" else ("iuf", "a number")
+        kinds, what = _KINDS[wanted.kind]
         if given.dtype.kind not in kinds:
             raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
         if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
@@ -79,22 +81,37 @@ _CHAT_OUTPUTS = (
     Tensor("completion_tokens", "INT32"),
 )
 
+_HEARING_INPUTS = (
+    Tensor("language", "BYTES", optional=True),
+    Tensor("task", "BYTES", optional=True),
+    Tensor("initial_prompt", "BYTES", optional=True),
+    Tensor("word_timestamps", "BOOL", optional=True),
+)
+_HEARD_OUTPUTS = (
+    Tensor("text", "BYTES"),
+    Tensor("language", "BYTES"),
+    Tensor("duration", "FP32"),
+    Tensor("segment_start", "FP32", (-1,)),
+    Tensor("segment_end", "FP32", (-1,)),
+    Tensor("segment_text", "BYTES", (-1,)),
+    Tensor("word", "BYTES", (-1,)),
+    Tensor("word_start", "FP32", (-1,)),
+    Tensor("word_end", "FP32", (-1,)),
+)
 TRANSCRIBE = Model(
     "transcribe",
     inputs=(
         Tensor("audio_bytes", "BYTES", optional=True),
         Tensor("text_input", "BYTES", optional=True),
-        Tensor("language", "BYTES", optional=True),
-        Tensor("task", "BYTES", optional=True),
+        *_HEARING_INPUTS,
     ),
-    outputs=(
-        Tensor("text", "BYTES"),
-        Tensor("language", "BYTES"),
-        Tensor("duration", "FP32"),
-        Tensor("segment_start", "FP32", (-1,)),
-        Tensor("segment_end", "FP32", (-1,)),
-        Tensor("segment_text", "BYTES", (-1,)),
-    ),
+    outputs=_HEARD_OUTPUTS,
+)
+TRANSCRIBE_STREAM = Model(
+    "transcribe_stream",
+    inputs=(Tensor("audio_bytes", "BYTES"), *_HEARING_INPUTS),
+    outputs=(Tensor("index", "INT32"), Tensor("end", "FP32"), Tensor("is_final", "BOOL"), *_HEARD_OUTPUTS),
+    decoupled=True,
 )
 TTS = Model(
     "tts",
@@ -128,4 +145,4 @@ VOICE_ASSISTANT = Model(
     ),
 )
 
-MODELS = {model.name: model for model in (TRANSCRIBE, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT)}
+MODELS = {model.name: model for model in (TRANSCRIBE, TRANSCRIBE_STREAM, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT)}
