@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import av
 import numpy as np
@@ -162,6 +163,8 @@ def _read_container(audio_bytes: bytes, container: str, max_seconds: float) -> t
                 raise InvalidInput("the audio file has no sound track")
             track = file.streams.audio[0]
             rate = int(track.rate or 0)
+            if not rate:  # nothing follows the container's first bytes
+                raise ValueError("it ends before its first sample")
             _check_layout(rate, track.channels)
             parts = list(_mono(file, track, int(max_seconds * rate)))
     except (av.FFmpegError, ValueError, IndexError) as error:
@@ -174,7 +177,7 @@ def _read_container(audio_bytes: bytes, container: str, max_seconds: float) -> t
     return samples, rate
 
 
-def _mono(file: av.container.InputContainer, track: av.AudioStream, limit: int) -> Iterator[Audio]:
+def _mono(file: Any, track: av.AudioStream, limit: int) -> Iterator[Audio]:
     """The channels' average, frame by frame, until there is more than `limit` samples."""
     to_float = av.AudioResampler(format="fltp")
     count = 0
@@ -220,7 +223,7 @@ def mel_features(
 
 
 def pad(rows: Sequence[NDArray[np.float32]], value: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Rows (..., n) of different length as one batch (rows, ..., longest), filled up with `value`, and their lengths."""
+    """Rows (..., n) as one batch (rows, ..., longest), filled up with `value`, and their lengths (rows,)."""
     import librosa
 
     if not rows:

@@ -6,7 +6,7 @@ It asks other models through a function that it is given (`serving.call` in the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -80,7 +80,7 @@ class Listener:
         sound = await self._call("audio_decoder", {"audio_bytes": audio_bytes}, ["audio", "duration"])
         return sound["audio"], float(sound["duration"][0])
 
-    def _hear_all(self, audio: Audio, options: Row) -> AsyncIterator[Heard]:
+    def _hear_all(self, audio: Audio, options: Row) -> AsyncGenerator[Heard, None]:
         return recording.transcribe(audio, Options(**options), self._hear, self._max_windows)
 
     async def _hear(self, audio: Audio, options: Options) -> Heard:

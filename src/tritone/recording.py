@@ -7,7 +7,7 @@ tested, without Triton and without a network.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from tritone.audio import SAMPLING_RATE, Audio, is_silent
 
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
-SHORTEST_SECONDS = 20.0  # of a piece that another one follows
+SHORTEST_SECONDS = 24.0  # of a piece that another one follows
 QUIET_SECONDS = 0.1  # a cut lies in the middle of the quietest stretch of this length: between two words
 
 
@@ -67,7 +67,7 @@ Hear = Callable[[Audio, Options], Awaitable[Heard]]
 def split(audio: Audio) -> list[Piece]:
     """Cut a recording (n_samples,) into pieces of at most 30 s that together are the whole recording.
 
-    Every cut lies where it is quietest between 20 and 30 s after the one before.
+    Every cut lies where it is quietest between 24 and 30 s after the one before.
     """
     pieces, start = [], 0
     shortest, longest = (int(seconds * SAMPLING_RATE) for seconds in (SHORTEST_SECONDS, LONGEST_SECONDS))
@@ -78,7 +78,7 @@ def split(audio: Audio) -> list[Piece]:
     return [*pieces, Piece(start / SAMPLING_RATE, audio[start:])]
 
 
-async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -> AsyncIterator[Heard]:
+async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -> AsyncGenerator[Heard, None]:
     """Hear a recording: yields what was said in each piece, in order, with times counted from the recording's start.
 
     The first piece with speech is heard alone if no language is given: its language is that of all. `at_once` pieces
@@ -124,10 +124,11 @@ async def _hear(piece: Piece, options: Options, hear: Hear) -> Heard:
 
 def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:
     """The same in the recording's time. Whisper may end a segment in the padding behind the sound."""
-    return tuple(
-        Span(*(round(min(piece.start + time, piece.end), 3) for time in (span.start, span.end)), span.text)
-        for span in spans
-    )
+    return tuple(Span(_time(piece, span.start), _time(piece, span.end), span.text) for span in spans)
+
+
+def _time(piece: Piece, seconds: float) -> float:
+    return round(min(piece.start + seconds, piece.end), 3)
 
 
 def _quietest(audio: Audio) -> int:

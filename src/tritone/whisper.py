@@ -134,9 +134,7 @@ class Whisper:
         `dtype` is one of `precision.torch_dtype`, or "fastest".
         """
         precision = fastest_dtype(device) if dtype == "fastest" else torch_dtype(dtype, device)
-        model = WhisperForConditionalGeneration.from_pretrained(
-            directory, dtype=torch.float32, local_files_only=True
-        ).eval()
+        model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         tokenizer = WhisperTokenizer.from_pretrained(directory, local_files_only=True)
         whisper = cls(model, tokenizer, device, precision)
         whisper.transcribe([Window(np.zeros((whisper.n_mels, N_FRAMES), np.float32), word_timestamps=True)])
@@ -289,7 +287,9 @@ class Whisper:
             start, said = time, []
 
     def _text(self, tokens: Sequence[int]) -> str:
-        return str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+        """Text of tokens; "" for what has no letter and no digit, such as the full stop that noise can be."""
+        text = str(self._tokenizer.decode(list(tokens), skip_special_tokens=True)).strip()
+        return text if any(map(str.isalnum, text)) else ""
 
     def _prompt(self, text: str) -> tuple[int, ...]:
         """The last tokens of a prompt, as many as the network's room allows."""

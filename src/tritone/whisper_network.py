@@ -37,6 +37,7 @@ class Linear:
         self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight) if packs else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """x in any precision → the projection in the weights' precision."""
         x = x.to(self._dtype)
         if self._packed is not None:
             after = "gelu" if self._gelu else "none"
@@ -83,7 +84,7 @@ class Network:
         self.device, self.dtype = torch.device(device), dtype
         # A processor attends to single tokens fastest in float32.
         self._cache_dtype = torch.float32 if self.device.type == "cpu" else dtype
-        model = model.to(self.device)
+        model.to(device=device)  # type: ignore[call-arg]
         encoder, decoder = model.model.encoder, model.model.decoder
         self._convolutions = [
             Linear(convolution.weight.flatten(1), convolution.bias, dtype, gelu=True)
@@ -197,7 +198,8 @@ class _Attention:
 
     def project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """x (B, T, width) → each part (B, H, T, D)."""
-        y = self._project(x).unflatten(-1, (self._parts, self._heads, -1))  # (B, T, parts, H, D)
+        y = self._project(x)
+        y = y.reshape(*y.shape[:2], self._parts, self._heads, -1)  # (B, T, parts, H, D)
         return y.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
 
 
@@ -269,13 +271,14 @@ def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> t
     if queries.device.type != "cpu" or queries.dtype != torch.bfloat16:
         return functional.scaled_dot_product_attention(queries, keys, values)
     transposed = keys.transpose(-1, -2) * keys.shape[-1] ** -0.5
-    blocks = [(block @ transposed).softmax(-1) @ values for block in queries.split(QUERY_BLOCK, dim=2)]
+    blocks = [(block @ transposed).softmax(-1) @ values for block in torch.split(queries, QUERY_BLOCK, dim=2)]
     return torch.cat(blocks, dim=2)
 
 
 def _weights(queries: torch.Tensor, keys: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
     scores = queries.float() @ keys.float().transpose(-1, -2) * queries.shape[-1] ** -0.5
-    return (scores if mask is None else scores + mask).softmax(-1)
+    weights: torch.Tensor = (scores if mask is None else scores + mask).softmax(-1)
+    return weights
 
 
 def _minus_infinity(where: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

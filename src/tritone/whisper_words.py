@@ -66,9 +66,10 @@ def find_words(
 
 
 def token_times(attention: torch.Tensor, skipped: int) -> NDArray[np.float64]:
-    """Start of each token after the `skipped` first ones, in seconds, from float32 (heads, T, S)."""
+    """Start of each token after the `skipped` first ones, the end token included, from float32 (heads, T, S)."""
     spread, mean = torch.std_mean(attention, dim=-2, keepdim=True, unbiased=False)
-    weights = _median((attention - mean) / spread.clamp_min(1e-9)).mean(0)[skipped:]
+    # What attends while a token is said is the token before it.
+    weights = _median((attention - mean) / spread.clamp_min(1e-9)).mean(0)[skipped - 1 : -1]
     tokens, positions = warp(-weights.double().cpu().numpy())
     first = np.diff(tokens, prepend=-1) > 0
     return np.asarray(positions[first] * SECONDS_A_POSITION)
@@ -90,10 +91,10 @@ def warp(cost: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64
         came[i, j] = best = before.argmin(0)
         total[i, j] = cost[i - 1, j - 1] + before[best, np.arange(len(i))]
     came[0, :], came[:, 0] = 2, 1
-    way, i, j = [], rows, columns
-    while i > 0 or j > 0:
-        way.append((i - 1, j - 1))
-        i, j = i - (came[i, j] != 2), j - (came[i, j] != 1)
+    way, row, column = [], rows, columns
+    while row > 0 or column > 0:
+        way.append((row - 1, column - 1))
+        row, column = row - int(came[row, column] != 2), column - int(came[row, column] != 1)
     visited = np.array(way[::-1], np.int64)
     return visited[:, 0], visited[:, 1]
 

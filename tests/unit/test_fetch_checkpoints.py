@@ -195,3 +195,8 @@ def test_a_pickled_coqui_voice_sounds_the_same_after_conversion(tmp_path: Path) 
     with torch.inference_mode():
         expected = network.inference(torch.tensor([speaker.encode("hello")]))["model_outputs"][0, 0].numpy()
     np.testing.assert_allclose(speaker.synthesize("hello"), expected, atol=1e-5)
+
+
+def test_optional_checkpoints_come_only_when_they_are_named():
+    assert "whisper_multilingual" not in fetch_checkpoints.select("tiny", None)
+    assert list(fetch_checkpoints.select("tiny", ["whisper_multilingual"])) == ["whisper_multilingual"]
