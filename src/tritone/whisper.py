@@ -26,6 +26,7 @@ from tritone.whisper_words import SECONDS_A_POSITION, Word, find_words
 
 WINDOW_SECONDS = 30
 N_FRAMES = 3_000  # of 10 ms in a window
+NO_SOUND = -1.5  # a window of zeros, everywhere: the logarithm's floor as `LogMel` scales it
 TASKS = ("transcribe", "translate")
 
 # When a window is tried again, and when it holds no speech: openai/whisper whisper/transcribe.py.
@@ -189,8 +190,10 @@ class Whisper:
         Decoding is greedy. A window whose text repeats itself, or which the network does not believe, is tried again
         after all others: with the whole 30 s before its encoder, then sampled at rising temperatures.
         """
-        open_rows = set(range(len(windows)))
-        for positions in sorted({_positions(window.duration) for window in windows}):
+        open_rows = {row for row, window in enumerate(windows) if window.input_features.max() > NO_SOUND}
+        for row in sorted(set(range(len(windows))) - open_rows):  # Whisper invents words for nothing at all
+            yield row, Transcript("", _code(windows[row].language or ""), ())
+        for positions in sorted({_positions(windows[row].duration) for row in open_rows}):
             rows = [row for row in sorted(open_rows) if _positions(windows[row].duration) == positions]
             yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, is_last=False)
         whole = N_FRAMES // 2

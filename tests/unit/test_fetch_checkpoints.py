@@ -166,7 +166,7 @@ def test_record_prints_the_manifests_lines(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--profile", "huge"], "profile 'huge' is not in checkpoints.toml; choose one of tiny, base, full"),
-        (["--only", "vocoder"], "profile 'tiny' has no 'vocoder'; it has whisper, tts"),
+        (["--only", "vocoder"], "profile 'tiny' has no 'vocoder'; it has whisper, whisper_multilingual, tts"),
     ],
 )
 def test_unknown_names_are_refused_with_the_known_ones(arguments: list[str], sentence: str) -> None:
