@@ -49,7 +49,9 @@ def main(rounds: int = 2, threads: int = 2) -> None:
         Client(address.grpc, timeout_s=300) as client,
         original() as folder,
     ):
-        sounds = [client.speak(sentence).wav for sentence in track(sentences, "speaking", console, transient=True)]
+        sounds = [
+            client.speak(sentence).wav for sentence in track(sentences, "speaking", console=console, transient=True)
+        ]
         weights = checkpoints.path("whisper")
         local = partial(ours, LogMel.load(weights), Whisper.load(weights, "cpu", "fastest"))
         plain = plain_transformers()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +275,7 @@ class Whisper:
                 [language],
                 self._vocabulary.end,
             )
+        words = [_within(word, segments) for word in words]
         return Transcript(" ".join(segment.text for segment in segments), language, segments, tuple(words))
 
     def _segments(self, tokens: Sequence[int], duration: float) -> Iterator[Segment]:
@@ -319,6 +320,12 @@ def fastest_dtype(device: str) -> torch.dtype:
 def _is_silent(decoded: Decoded) -> bool:
     """Whether the network hears no speech and does not believe in its own words."""
     return decoded.no_speech_probability > NO_SPEECH_PROBABILITY and decoded.log_probability < LOG_PROBABILITY
+
+
+def _within(word: Word, segments: Sequence[Segment]) -> Word:
+    """The word without the pause after it: it ends with its segment at the latest."""
+    ends = [segment.end for segment in segments if segment.start <= word.start < segment.end]
+    return replace(word, end=min(word.end, *ends)) if ends else word
 
 
 def _positions(duration: float) -> int:

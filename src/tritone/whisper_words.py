@@ -7,7 +7,7 @@ writing down. Their attention, smoothed, is a map of tokens against time; dynami
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from transformers.models.whisper.tokenization_whisper import LANGUAGES, _combine
 from tritone.whisper_network import Memory, Network
 
 SECONDS_A_POSITION = 0.02
+LONGEST_MEDIAN = 0.7  # seconds; as in openai/whisper, whatever the words of a window say
+SENTENCE_ENDS = tuple(".。!！?？")
 FILTER = 7  # positions of the median filter
 
 
@@ -61,7 +63,7 @@ def find_words(
         positions = max(1, min(attention.shape[-1], round(seconds / SECONDS_A_POSITION)))
         part = attention[row, :, tokens.shape[1] - len(rows[row]) :, :positions]
         times = token_times(part, len(prompt))
-        found.append(_words(tokenizer, text, times, language) if text else [])
+        found.append(without_pauses(_words(tokenizer, text, times, language)) if text else [])
     return found
 
 
@@ -97,6 +99,25 @@ def warp(cost: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64
         row, column = row - int(came[row, column] != 2), column - int(came[row, column] != 1)
     visited = np.array(way[::-1], np.int64)
     return visited[:, 0], visited[:, 1]
+
+
+def without_pauses(words: list[Word]) -> list[Word]:
+    """Words at the borders of sentences, without the pauses that the warp has given them.
+
+    As in openai/whisper whisper/timing.py: such a word is at most twice as long as the median.
+    """
+    if not words:
+        return []
+    longest = 2 * min(LONGEST_MEDIAN, float(np.median([word.end - word.start for word in words])))
+    cut = []
+    for number, word in enumerate(words):
+        if word.end - word.start > longest > 0:
+            if number == 0 or words[number - 1].text.endswith(SENTENCE_ENDS):
+                word = replace(word, start=round(word.end - longest, 2))
+            elif word.text.endswith(SENTENCE_ENDS):
+                word = replace(word, end=round(word.start + longest, 2))
+        cut.append(word)
+    return cut
 
 
 def _median(x: torch.Tensor) -> torch.Tensor:

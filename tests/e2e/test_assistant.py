@@ -78,7 +78,7 @@ def test_a_recording_longer_than_a_window_is_heard_whole_and_stretch_by_stretch(
     whole = client.transcribe(audio, sampling_rate=rate, word_timestamps=True)
     assert words(whole.text) == words(QUESTION) * 2
     assert [word.text for word in whole.words] == QUESTION.split() * 2
-    assert whole.words[8].start == pytest.approx(len(samples) / rate + 20, abs=0.5)
+    assert whole.words[8].start == pytest.approx(len(samples) / rate + 20, abs=0.7)
     chunks = list(client.transcribe_stream(audio, sampling_rate=rate))
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     assert " ".join(chunk.text for chunk in chunks if chunk.text) == whole.text
