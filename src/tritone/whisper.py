@@ -35,7 +35,7 @@ COMPRESSION_RATIO = 2.4  # text that packs better says the same thing again and 
 LOG_PROBABILITY = -1.0  # average over the window's tokens
 NO_SPEECH_PROBABILITY = 0.6
 
-# With a `shortest_context` below 30 s, the encoder of a short window sees the sound, this much silence after it, and not
+# With a `shortest_context` below 30 s, the encoder of a short window sees the sound, this much silence after it, not
 # the rest of the 30 s. With less silence Whisper starts again from the beginning; and even so it mishears short words
 # ("color is" → "colors"), as it was trained on 30 s, so the default is the whole window.
 SILENCE_SECONDS = 6
