@@ -72,7 +72,11 @@ _CHAT_INPUTS = (
     Tensor("max_tokens", "INT32", optional=True),
     Tensor("temperature", "FP32", optional=True),
     Tensor("top_p", "FP32", optional=True),
+    Tensor("top_k", "INT32", optional=True),
+    Tensor("repetition_penalty", "FP32", optional=True),
     Tensor("seed", "INT64", optional=True),
+    Tensor("stop", "BYTES", (-1,), optional=True),
+    Tensor("adapter", "BYTES", optional=True),
 )
 _CHAT_OUTPUTS = (
     Tensor("text_output", "BYTES"),
@@ -133,6 +137,7 @@ VOICE_ASSISTANT = Model(
         Tensor("image_bytes", "BYTES", (-1,), optional=True),
         Tensor("messages", "BYTES", optional=True),
         Tensor("max_tokens", "INT32", optional=True),
+        Tensor("adapter", "BYTES", optional=True),
         Tensor("voice", "BYTES", optional=True),
         Tensor("speed", "FP32", optional=True),
     ),
@@ -145,4 +150,14 @@ VOICE_ASSISTANT = Model(
     ),
 )
 
-MODELS = {model.name: model for model in (TRANSCRIBE, TRANSCRIBE_STREAM, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT)}
+CLIP_TEXT = Model(
+    "clip_text",
+    inputs=(Tensor("text", "BYTES"),),
+    outputs=(Tensor("text_embeds", "FP32", (-1,)), Tensor("token_count", "INT32"), Tensor("truncated", "BOOL")),
+)
+CLIP_IMAGE = Model(
+    "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
+)
+
+_ALL = (TRANSCRIBE, TRANSCRIBE_STREAM, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, CLIP_TEXT, CLIP_IMAGE)
+MODELS = {model.name: model for model in _ALL}
