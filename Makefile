@@ -41,6 +41,7 @@ check: setup ## lint, types and contracts: fast, before every commit
 	@echo "make check: all clean"
 
 test: checkpoints check ## every test that needs no GPU, the real server included
+	@$(BIN)/python scripts/fetch_checkpoints.py --profile tiny --only whisper_multilingual
 	@$(BIN)/pytest -m "not gpu"
 	@echo "make test: all passed"
 
@@ -50,6 +51,7 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 bench: checkpoints ## measure the server against the same work in one process
 	@# As in the server's stubs: threads that spin after their work would take the processors from the other side.
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/whisper.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 

@@ -40,7 +40,7 @@ Variables = dict[str, np.ndarray]
 
 def convert(source: Path, target: Path) -> None:
     """Write to `target` the Hugging Face form of `source` (a folder with model.bin, config.json, tokenizer.json)."""
-    variables = read_container(source / "model.bin")
+    variables = read_container(_whole(source))
     settings = json.loads((source / "config.json").read_text(encoding="utf-8"))
     tokenizer = _tokenizer(source)
     config = _config(variables, tokenizer)
@@ -52,6 +52,14 @@ def convert(source: Path, target: Path) -> None:
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     WhisperFeatureExtractor(feature_size=config.num_mel_bins).save_pretrained(target)
+
+
+def _whole(source: Path) -> Path:
+    """The container, joined if it came in parts (`model.bin.part1`, …)."""
+    container = source / "model.bin"
+    if parts := sorted(source.glob("model.bin.part*")):
+        container.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return container
 
 
 def _tokenizer(source: Path) -> WhisperTokenizer:

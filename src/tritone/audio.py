@@ -1,13 +1,16 @@
 """Sound files in and out: encoded bytes → mono float32 at 16 kHz, and samples → WAV bytes.
 
-Loudness is never touched: no gain, no clipping, no normalisation. This module knows files and samples; it knows
-nothing of spectrograms, models or Triton.
+Loudness is never touched: no gain, no clipping, no normalisation. This module knows files and samples, and prepares
+them for training (`trim`, `mel_features`, `pad`); it knows nothing of models or Triton.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+import av
 import numpy as np
 import soundfile
 import soxr
@@ -18,6 +21,9 @@ from tritone.errors import InvalidInput
 SAMPLING_RATE = 16_000  # Hz; what Whisper and wav2vec2 hear
 
 FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3"})  # libsndfile's names
+# What libsndfile does not read goes to FFmpeg, which is told the container by the file's first bytes: (offset, bytes).
+CONTAINERS = {"mp4": (4, b"ftyp"), "matroska": (0, b"\x1a\x45\xdf\xa3"), "aac": (0, b"\xff\xf1")}
+ACCEPTED = "WAV, FLAC, OGG, MP3, M4A, AAC or WebM"
 MAX_CHANNELS = 8  # 7.1; a Vorbis header may claim 255, which would be 255 times the memory
 LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; outside of these a header is wrong or hostile
 # Float files may exceed ±1 a little. Samples this large are 16-bit integers sent as floats, or garbage whose power
@@ -29,15 +35,18 @@ Audio = NDArray[np.float32]
 
 
 def decode(audio_bytes: bytes, max_bytes: int, max_seconds: float) -> Audio:
-    """Decode a WAV, FLAC, OGG or MP3 file to mono float32 (n_samples,) at 16 kHz, n_samples ≥ 1.
+    """Decode a WAV, FLAC, OGG, MP3, M4A, AAC or WebM file to mono float32 (n_samples,) at 16 kHz, n_samples ≥ 1.
 
     Channels are averaged. Raises InvalidInput if the bytes are empty, too many, no such file, damaged, without a
     sample, not finite, or longer than `max_seconds`; the length is checked in the header, before decoding.
     """
     check_size(audio_bytes, max_bytes)
-    with _open(audio_bytes) as file:
-        _check_header(file, max_seconds)
-        samples, rate = _read(file, max_seconds), file.samplerate
+    if container := _container(audio_bytes):
+        samples, rate = _read_container(audio_bytes, container, max_seconds)
+    else:
+        with _open(audio_bytes) as file:
+            _check_header(file, max_seconds)
+            samples, rate = _read(file, max_seconds), file.samplerate
     check_audio(samples, max_seconds, rate)  # before resampling, which spreads a single NaN
     audio = soxr.resample(samples, rate, SAMPLING_RATE) if rate != SAMPLING_RATE else samples
     return check_audio(audio[: int(max_seconds * SAMPLING_RATE)], max_seconds)  # resampling may round up
@@ -70,7 +79,7 @@ def encode_wav(audio: Audio, sampling_rate: int) -> bytes:
 def check_size(audio_bytes: bytes, max_bytes: int) -> None:
     """Raise InvalidInput if the file is empty or larger than `max_bytes`."""
     if not audio_bytes:
-        raise InvalidInput("audio_bytes is empty (0 bytes): send a WAV, FLAC, OGG or MP3 file")
+        raise InvalidInput(f"audio_bytes is empty (0 bytes): send a {ACCEPTED} file")
     if len(audio_bytes) > max_bytes:
         raise InvalidInput(f"audio_bytes has {len(audio_bytes):,} bytes, the limit is {max_bytes:,} bytes")
 
@@ -86,21 +95,25 @@ def _open(audio_bytes: bytes) -> _File:
     try:
         file = _File(io.BytesIO(audio_bytes))
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: bytes that look like headerless RAW audio
-        raise InvalidInput(f"audio_bytes is no readable WAV, FLAC, OGG or MP3 file ({_reason(error)})") from error
+        raise InvalidInput(f"audio_bytes is no readable {ACCEPTED} file ({_reason(error)})") from error
     if file.format not in FORMATS:
-        raise InvalidInput(f"audio_bytes is a file of type {file.format}; send WAV, FLAC, OGG or MP3")
+        raise InvalidInput(f"audio_bytes is a file of type {file.format}; send {ACCEPTED}")
     return file
 
 
 def _check_header(file: _File, max_seconds: float) -> None:
-    if not LOWEST_RATE <= file.samplerate <= HIGHEST_RATE:
-        raise InvalidInput(
-            f"the audio file states {file.samplerate:,} samples a second, accepted are {LOWEST_RATE:,}–{HIGHEST_RATE:,}"
-        )
-    if file.channels > MAX_CHANNELS:
-        raise InvalidInput(f"the audio file has {file.channels} channels, the limit is {MAX_CHANNELS}")
+    _check_layout(file.samplerate, file.channels)
     if _states_its_length(file):
         _check_duration(file.frames / file.samplerate, max_seconds)
+
+
+def _check_layout(rate: int, channels: int) -> None:
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise InvalidInput(
+            f"the audio file states {rate:,} samples a second, accepted are {LOWEST_RATE:,}–{HIGHEST_RATE:,}"
+        )
+    if channels > MAX_CHANNELS:
+        raise InvalidInput(f"the audio file has {channels} channels, the limit is {MAX_CHANNELS}")
 
 
 def _states_its_length(file: _File) -> bool:
@@ -134,12 +147,91 @@ def _read(file: _File, max_seconds: float) -> Audio:
     return np.asarray(samples.mean(axis=1, dtype=np.float32))
 
 
+def _container(audio_bytes: bytes) -> str | None:
+    """FFmpeg's name for a file's container; None for what libsndfile reads."""
+    for name, (offset, magic) in CONTAINERS.items():
+        if audio_bytes[offset : offset + len(magic)] == magic:
+            return name
+    return None
+
+
+def _read_container(audio_bytes: bytes, container: str, max_seconds: float) -> tuple[Audio, int]:
+    """All samples of the first sound track, float32 (n_samples,), and their rate; no more than the limit is decoded."""
+    try:
+        with av.open(io.BytesIO(audio_bytes), format=container) as file:
+            if not file.streams.audio:
+                raise InvalidInput("the audio file has no sound track")
+            track = file.streams.audio[0]
+            rate = int(track.rate or 0)
+            if not rate:  # nothing follows the container's first bytes
+                raise ValueError("it ends before its first sample")
+            _check_layout(rate, track.channels)
+            parts = list(_mono(file, track, int(max_seconds * rate)))
+    except (av.FFmpegError, ValueError, IndexError) as error:
+        raise InvalidInput(f"audio_bytes is no readable {ACCEPTED} file ({_reason(error)})") from error
+    if not parts:
+        raise InvalidInput("the audio has no samples (0 s)")
+    samples = np.concatenate(parts)
+    if len(samples) > max_seconds * rate:
+        raise InvalidInput(f"the audio is longer than the limit of {max_seconds:g} s")
+    return samples, rate
+
+
+def _mono(file: Any, track: av.AudioStream, limit: int) -> Iterator[Audio]:
+    """The channels' average, frame by frame, until there is more than `limit` samples."""
+    to_float = av.AudioResampler(format="fltp")
+    count = 0
+    for frame in file.decode(track):
+        for converted in to_float.resample(frame):
+            samples = converted.to_ndarray()  # (channels, n_samples)
+            yield samples.mean(axis=0, dtype=np.float32)
+            count += samples.shape[1]
+        if count > limit:
+            return
+
+
 def _check_samples(audio: Audio) -> None:
     if not np.isfinite(audio).all():
         raise InvalidInput("the audio holds samples that are no numbers (NaN or infinity)")
     peak = float(np.abs(audio).max(initial=0.0))
     if peak > MAX_AMPLITUDE:
         raise InvalidInput(f"the audio's largest sample is {peak:.4g}; samples are floats from −1 to 1")
+
+
+# ---- for training
+
+
+def trim(audio: Audio, top_db: float = 60.0) -> Audio:
+    """Samples (n_samples,) without the silence at both ends: what is `top_db` below the loudest frame."""
+    import librosa  # seconds that a decoder can save; so below
+
+    trimmed, _ = librosa.effects.trim(audio, top_db=top_db)
+    return np.asarray(trimmed, dtype=np.float32)
+
+
+def mel_features(
+    audio: Audio, sampling_rate: int = SAMPLING_RATE, n_mels: int = 80, n_fft: int = 1_024, hop_length: int = 256
+) -> NDArray[np.float32]:
+    """Log-mel spectrogram float32 (n_mels, 1 + n_samples // hop_length): natural logarithm, floor 1e-5, as vocoders and
+    Tacotron 2 are trained on it."""
+    import librosa
+
+    mel = librosa.feature.melspectrogram(
+        y=audio, sr=sampling_rate, n_fft=n_fft, hop_length=hop_length, n_mels=n_mels, power=1.0
+    )
+    return np.asarray(np.log(np.maximum(mel, 1e-5)), dtype=np.float32)
+
+
+def pad(rows: Sequence[NDArray[np.float32]], value: float = 0.0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Rows (..., n) as one batch (rows, ..., longest), filled up with `value`, and their lengths (rows,)."""
+    import librosa
+
+    if not rows:
+        raise ValueError("pad got no rows")
+    lengths = np.array([row.shape[-1] for row in rows], np.int64)
+    longest = int(lengths.max())
+    padded = [librosa.util.fix_length(row, size=longest, axis=-1, constant_values=value) for row in rows]
+    return np.stack(padded).astype(np.float32), lengths
 
 
 def _reason(error: Exception) -> str:

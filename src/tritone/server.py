@@ -56,6 +56,10 @@ def serve(
     model_repository: Annotated[
         list[Path] | None, typer.Option(help="May be repeated. [default: model_repository and ensembles]")
     ] = None,
+    checkpoint: Annotated[
+        list[str] | None,
+        typer.Option(help="Another checkpoint in one's place: whisper=whisper_multilingual. May be repeated."),
+    ] = None,
     log_file: Annotated[Path | None, typer.Option(help="[default: .tritone/server.log]")] = None,
     stop_timeout: Annotated[int, typer.Option(min=0, help="Seconds for requests in flight when stopping.")] = 5,
     canary_interval: Annotated[float, typer.Option(help="Seconds between the watchdog's canaries.")] = 5.0,
@@ -67,6 +71,7 @@ def serve(
     stop = _stop_on_signals()
     root = _project_root()
     try:
+        _replace_checkpoints(checkpoint or [])
         plan = _plan(
             names=[name.strip() for name in models.split(",") if name.strip()],
             repositories=[
@@ -82,6 +87,15 @@ def serve(
         err.print(f"tritone serve: {error}")
         raise typer.Exit(REFUSED) from None
     out.print("stopped")
+
+
+def _replace_checkpoints(wishes: list[str]) -> None:
+    """Tell the models' processes, through the environment, which checkpoints to load in others' places."""
+    for wish in wishes:
+        name, _, other = wish.partition("=")
+        if not name or not other:
+            raise CannotStart(f"--checkpoint is '{wish}', must be NAME=OTHER, such as whisper=whisper_multilingual")
+        os.environ[checkpoints.variable_of(name)] = other
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ A `model.py` makes one `Model` and chooses how its requests are run:
 
     run_each       one call per request; the answer is returned               (decoders)
     run_batched    one call for all rows that the batcher brought together    (networks)
+    answer_as_done the same, each request answered as soon as its rows are done
     answer_later   one coroutine per request; `execute` returns at once       (faces, pipelines)
     stream         one asynchronous generator per request, many responses     (decoupled models)
 
@@ -23,7 +24,7 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -201,6 +202,44 @@ class Model:
                 self._infer([job], infer)
 
     # ---- answers that come later
+
+    def answer_as_done(
+        self,
+        requests: Sequence[Any],
+        prepare: Callable[..., Item],
+        infer: Callable[[list[Item]], Iterator[tuple[int, Row]]],
+    ) -> None:
+        """Like `run_batched`, but `infer` yields (place of a row, its outputs) in any order.
+
+        A request is answered as soon as all its rows are there: a short one never waits for a long neighbour.
+        """
+        jobs = [(self._job(request, prepare), _Sender(request.get_response_sender())) for request in requests]
+        for job, sender in jobs:
+            if job.response is not None:
+                sender.send(job.response, final=True)
+        self._infer_as_done([(job, sender) for job, sender in jobs if job.response is None], infer)
+
+    def _infer_as_done(
+        self, jobs: list[tuple[_Job, _Sender]], infer: Callable[[list[Any]], Iterator[tuple[int, Row]]]
+    ) -> None:
+        """Answer the open jobs: with one call, and those that it leaves open one by one."""
+        owners = [(job, sender, row) for job, sender in jobs for row in range(len(job.rows))]
+        outputs: dict[int, dict[int, Row]] = {id(job): {} for job, _ in jobs}
+        try:
+            for place, output in infer([job.rows[row] for job, _, row in owners]) if owners else ():
+                job, sender, row = owners[place]
+                outputs[id(job)][row] = output
+                if len(outputs[id(job)]) == len(job.rows):
+                    job.response = self._response(job.request, [outputs[id(job)][r] for r in range(len(job.rows))])
+                    sender.send(job.response, final=True)
+        except Exception as error:
+            job, sender = jobs[0]
+            if len(jobs) == 1 and job.response is None:
+                job.response = self._failure(job.request, error)
+                sender.send(job.response, final=True)
+        for job, sender in jobs if len(jobs) > 1 else ():
+            if job.response is None:
+                self._infer_as_done([(job, sender)], infer)
 
     def answer_later(self, requests: Sequence[Any], infer: Callable[..., Awaitable[Row]], limit: int) -> None:
         """Run `await infer(**inputs)` for each request on the model's event loop and answer when it is done.

@@ -2,6 +2,7 @@
 
 import io
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -52,6 +53,67 @@ def test_every_format_decodes_to_the_same_tone(file_format: str, subtype: str | 
     assert np.abs(decoded[8_000:24_000]).max() == pytest.approx(0.25, abs=0.02)  # loudness untouched
 
 
+def encode_container(samples: np.ndarray, container: str, codec: str, rate: int) -> bytes:
+    """Samples (n_channels, n_samples), encoded by FFmpeg."""
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format=container) as file:
+        layout = "stereo" if len(samples) == 2 else "mono"
+        track = file.add_stream(codec, rate=rate, layout=layout)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples, np.float32), "fltp", layout)
+        frame.sample_rate = rate
+        file.mux([packet for part in (frame, None) for packet in track.encode(part)])
+    return buffer.getvalue()
+
+
+CONTAINERS = [("ipod", "aac", 44_100), ("mp4", "aac", 48_000), ("adts", "aac", 22_050), ("webm", "libopus", 48_000)]
+CONTAINER_HEADS = [b"\x00\x00\x00\x20ftypM4A ", b"\x1a\x45\xdf\xa3", b"\xff\xf1\x50\x80"]
+
+
+@pytest.mark.parametrize(("container", "codec", "rate"), CONTAINERS)
+def test_what_phones_and_browsers_record_decodes_to_the_same_tone(container: str, codec: str, rate: int) -> None:
+    both = np.stack([tone(2.0, rate), tone(2.0, rate)])
+    decoded = decode(encode_container(both, container, codec, rate))
+    assert len(decoded) == pytest.approx(32_000, abs=0.1 * audio.SAMPLING_RATE)
+    assert strongest_frequency(decoded) == pytest.approx(440.0, abs=1.0)
+    assert np.abs(decoded[8_000:24_000]).max() == pytest.approx(0.25, abs=0.03)
+
+
+@pytest.mark.parametrize(("container", "codec", "rate"), CONTAINERS)
+def test_their_length_and_damage_are_noticed(container: str, codec: str, rate: int) -> None:
+    with pytest.raises(InvalidInput, match="longer than the limit of 30 s"):
+        decode(encode_container(tone(31.0, rate)[None], container, codec, rate))
+    with pytest.raises(InvalidInput, match=r"no readable|no samples"):
+        decode(encode_container(tone(1.0, rate)[None], container, codec, rate)[:40])
+
+
+def test_a_film_without_sound_is_refused() -> None:
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="mp4") as file:
+        track = file.add_stream("mpeg4", rate=24)
+        track.width = track.height = 32
+        frame = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+        file.mux([packet for part in (frame, None) for packet in track.encode(part)])
+    with pytest.raises(InvalidInput, match="no sound track"):
+        decode(buffer.getvalue())
+
+
+def test_training_data_are_trimmed_turned_into_mels_and_padded() -> None:
+    sound = np.concatenate([np.zeros(8_000, np.float32), tone(0.5, 16_000), np.zeros(8_000, np.float32)])
+    trimmed = audio.trim(sound, top_db=40)
+    assert 8_000 <= len(trimmed) <= 8_000 + 4 * 2_048
+    assert len(audio.trim(sound, top_db=200)) == len(sound)
+    mel = audio.mel_features(trimmed)
+    assert mel.shape == (80, 1 + len(trimmed) // 256)
+    assert mel.dtype == np.float32
+    loudest = int(mel.mean(axis=1).argmax())
+    assert audio.mel_features(tone(0.5, 16_000, hertz=3_000)).mean(axis=1).argmax() > loudest  # a higher tone
+    batch, lengths = audio.pad([mel, mel[:, :10]], value=-11.5)
+    assert batch.shape == (2, 80, mel.shape[1])
+    assert lengths.tolist() == [mel.shape[1], 10]
+    np.testing.assert_array_equal(batch[1, :, :10], mel[:, :10])
+    assert (batch[1, :, 10:] == -11.5).all()
+
+
 def test_samples_at_16_khz_come_back_exactly() -> None:
     samples = tone(0.5, audio.SAMPLING_RATE)
     np.testing.assert_array_equal(decode(encode(samples, subtype="FLOAT", rate=audio.SAMPLING_RATE)), samples)
@@ -92,10 +154,10 @@ def test_length_is_limited_even_when_the_header_does_not_tell(file_format: str) 
     ("audio_bytes", "sentence"),
     [
         (b"", r"empty \(0 bytes\)"),
-        (np.random.default_rng(0).bytes(20_000), "no readable WAV, FLAC, OGG or MP3"),
-        (b"this is a text file, not a sound\n" * 50, "no readable WAV, FLAC, OGG or MP3"),
+        (np.random.default_rng(0).bytes(20_000), "no readable WAV, FLAC, OGG, MP3, M4A, AAC or WebM"),
+        (b"this is a text file, not a sound\n" * 50, "no readable WAV, FLAC, OGG, MP3, M4A, AAC or WebM"),
         (encode(tone(2.0), "FLAC")[:-5_000], "damaged or cut short"),
-        (encode(tone(1.0), "AIFF"), "type AIFF; send WAV, FLAC, OGG or MP3"),
+        (encode(tone(1.0), "AIFF"), "type AIFF; send WAV, FLAC, OGG, MP3"),
         (encode(tone(0.0)), r"no samples \(0 s\)"),
         (encode(tone(31.5)), r"31\.50 s long, the limit is 30 s"),
         (encode(np.array([0, np.nan, 0], np.float32), subtype="FLOAT"), "no numbers"),
@@ -118,7 +180,7 @@ def test_too_many_bytes_are_refused_before_decoding() -> None:
 
 def test_random_bytes_never_raise_anything_but_invalid_input() -> None:
     random = np.random.default_rng(1)
-    heads = [b"", b"RIFF\x00\x10\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb\x90\x00", b"ID3\x04"]
+    heads = [b"", b"RIFF\x00\x10\x00\x00WAVEfmt ", b"fLaC", b"OggS", b"\xff\xfb\x90\x00", b"ID3\x04", *CONTAINER_HEADS]
     for number in range(120):
         with pytest.raises(InvalidInput):
             decode(heads[number % len(heads)] + random.bytes(int(random.integers(1, 3_000))))

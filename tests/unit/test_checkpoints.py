@@ -76,3 +76,10 @@ def test_the_default_is_the_projects_tiny_profile_from_any_folder(
     for folder in (PROJECT, PROJECT / "tests" / "unit", tmp_path):
         monkeypatch.chdir(folder)
         assert checkpoints.root() == PROJECT / ".checkpoints" / "tiny"
+
+
+def test_another_checkpoint_can_stand_in_ones_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITONE_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("TRITONE_CHECKPOINT_WHISPER", "whisper_multilingual")
+    (tmp_path / "whisper_multilingual").mkdir()
+    assert checkpoints.path("whisper") == tmp_path / "whisper_multilingual"

@@ -16,6 +16,8 @@ from tritone_client import (
     Request,
     Segment,
     ServerUnavailable,
+    TranscriptChunk,
+    Word,
 )
 from tritone_client._media import audio_bytes
 
@@ -53,18 +55,69 @@ def test_transcribe_sends_the_file_and_reads_text_and_segments():
             "segment_start": [0.0, 1.5],
             "segment_end": [1.0, 2.5],
             "segment_text": ["Hello.", "你好。"],
+            "word": ["Hello.", "你好。"],
+            "word_start": [0.25, 1.5],
+            "word_end": [1.0, 2.25],
         }
     )
-    transcript = client.transcribe(b"flac", language="en", task="transcribe")
-    assert sent(requests[0]) == {"audio_bytes": [b"flac"], "language": [b"en"], "task": [b"transcribe"]}
+    transcript = client.transcribe(
+        b"flac", language="en", task="transcribe", initial_prompt="Names: 小明", word_timestamps=True
+    )
+    assert sent(requests[0]) == {
+        "audio_bytes": [b"flac"],
+        "language": [b"en"],
+        "task": [b"transcribe"],
+        "initial_prompt": ["Names: 小明".encode()],
+        "word_timestamps": [True],
+    }
+    assert transcript.words == (Word(0.25, 1.0, "Hello."), Word(1.5, 2.25, "你好。"))
     assert (transcript.text, transcript.language, transcript.duration) == ("Hello. 你好。", "en", 2.5)
     assert transcript.segments == (Segment(0.0, 1.0, "Hello."), Segment(1.5, 2.5, "你好。"))
 
 
 def test_silence_has_no_segments():
-    nothing = {"segment_start": [], "segment_end": [], "segment_text": []}
+    nothing = {name: [] for name in ("segment_start", "segment_end", "segment_text", "word", "word_start", "word_end")}
     client, _ = client_of({"text": "", "language": "en", "duration": 1.0, **nothing})
     assert client.transcribe(b"wav").segments == ()
+
+
+CHUNK = {
+    "text": "Hello.",
+    "language": "en",
+    "duration": 40.0,
+    "segment_start": [0.5],
+    "segment_end": [1.5],
+    "segment_text": ["Hello."],
+    "word": [],
+    "word_start": [],
+    "word_end": [],
+}
+
+
+def test_transcribe_stream_yields_the_stretches_in_order():
+    last = CHUNK | {"text": "", "segment_start": [], "segment_end": [], "segment_text": []}
+    client, requests = client_of(
+        [CHUNK | {"index": 0, "end": 25.0, "is_final": False}, last | {"index": 1, "end": 40.0, "is_final": True}]
+    )
+    first, second = client.transcribe_stream(b"mp3", language="en")
+    assert sent(requests[0]) == {"audio_bytes": [b"mp3"], "language": [b"en"]}
+    assert requests[0].model == "transcribe_stream"
+    assert first == TranscriptChunk("Hello.", "en", 40.0, (Segment(0.5, 1.5, "Hello."),), (), 0, 25.0, False)
+    assert (second.text, second.end, second.is_final) == ("", 40.0, True)
+
+
+def test_a_transcript_that_breaks_off_is_an_error():
+    client, _ = client_of([CHUNK | {"index": 0, "end": 25.0, "is_final": False}])
+    chunks = client.transcribe_stream(b"mp3")
+    next(chunks)
+    with pytest.raises(InferenceFailed, match="broke off"):
+        next(chunks)
+
+
+def test_a_wish_that_is_neither_true_nor_false_is_refused():
+    client, _ = client_of(CHUNK)
+    with pytest.raises(InvalidInput, match="'word_timestamps' is 1, must be True or False"):
+        client.transcribe(b"mp3", word_timestamps=1)
 
 
 def test_speak_sends_text_as_utf8_and_speed_as_float32():

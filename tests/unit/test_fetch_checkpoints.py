@@ -166,7 +166,7 @@ def test_record_prints_the_manifests_lines(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         (["--profile", "huge"], "profile 'huge' is not in checkpoints.toml; choose one of tiny, base, full"),
-        (["--only", "vocoder"], "profile 'tiny' has no 'vocoder'; it has whisper, tts"),
+        (["--only", "vocoder"], "profile 'tiny' has no 'vocoder'; it has whisper, whisper_multilingual, tts"),
     ],
 )
 def test_unknown_names_are_refused_with_the_known_ones(arguments: list[str], sentence: str) -> None:
@@ -195,3 +195,8 @@ def test_a_pickled_coqui_voice_sounds_the_same_after_conversion(tmp_path: Path) 
     with torch.inference_mode():
         expected = network.inference(torch.tensor([speaker.encode("hello")]))["model_outputs"][0, 0].numpy()
     np.testing.assert_allclose(speaker.synthesize("hello"), expected, atol=1e-5)
+
+
+def test_optional_checkpoints_come_only_when_they_are_named():
+    assert "whisper_multilingual" not in fetch_checkpoints.select("tiny", None)
+    assert list(fetch_checkpoints.select("tiny", ["whisper_multilingual"])) == ["whisper_multilingual"]

@@ -314,3 +314,44 @@ def test_leaving_a_bls_stream_cancels_the_child():
     assert texts(response) == ["x"]
     assert told.wait(5)
     assert json.loads(seen[1].parameters())["cancel"] == seen[0].request_id() != ""
+
+
+def test_requests_are_answered_as_soon_as_their_rows_are_done_and_bad_ones_alone():
+    model, order = make_model(), []
+    requests = [request("slow"), request("bad"), request("fast"), request("two", "rows")]
+    senders = {text: each.sender for text, each in zip(("slow", "bad", "fast", "two"), requests, strict=True)}
+
+    def infer(rows):
+        for place in reversed(range(len(rows))):
+            yield place, {"text": rows[place].upper()}
+            order.append({text for text, sender in senders.items() if sender.final.is_set()})
+
+    def prepare(text):
+        return upper(text) and text
+
+    model.answer_as_done(requests, prepare, infer)
+    assert order == [{"bad"}, {"bad", "two"}, {"bad", "two", "fast"}, {"bad", "two", "fast", "slow"}]
+    assert [texts(senders[name].responses[0]) for name in ("slow", "fast", "two")] == [
+        ["SLOW"],
+        ["FAST"],
+        ["TWO", "ROWS"],
+    ]
+    assert senders["bad"].responses[0].error().code() == INVALID
+    assert [len(sender.responses) for sender in senders.values()] == [1, 1, 1, 1]
+
+
+def test_a_batch_that_fails_in_its_middle_is_run_again_row_by_row():
+    model = make_model()
+    requests = [request("first"), request("at fault"), request("last")]
+
+    def infer(rows):
+        for place, row in enumerate(rows):
+            if row == "at fault":
+                raise RuntimeError
+            yield place, {"text": row}
+
+    model.answer_as_done(requests, lambda text: text, infer)
+    first, fault, last = (each.sender.responses for each in requests)
+    assert (texts(first[0]), texts(last[0])) == (["first"], ["last"])
+    assert fault[0].error().code() == INTERNAL
+    assert [len(first), len(fault), len(last)] == [1, 1, 1]

@@ -28,6 +28,8 @@ from tritone_client._types import (
     Segment,
     Speech,
     Transcript,
+    TranscriptChunk,
+    Word,
 )
 
 __all__ = [
@@ -57,5 +59,7 @@ __all__ = [
     "Speech",
     "TextTruncated",
     "Transcript",
+    "TranscriptChunk",
     "Transport",
+    "Word",
 ]

@@ -27,6 +27,8 @@ from tritone_client._types import (
     Segment,
     Speech,
     Transcript,
+    TranscriptChunk,
+    Word,
 )
 
 _CAPTION_QUESTIONS = {"en": "Describe the picture.", "zh": "请描述这张图。"}
@@ -94,11 +96,19 @@ class SamplingOptions:
 
 
 def transcribe(
-    delivery: Delivery, audio: AudioLike, sampling_rate: int | None, language: str | None, task: str | None
+    delivery: Delivery, audio: AudioLike, sampling_rate: int | None, **options: str | bool | None
 ) -> Call[Transcript]:
-    """Speech to text."""
-    inputs = {"audio_bytes": audio_bytes(audio, sampling_rate), "language": language, "task": task}
+    """Speech to text; `options` are the model's other inputs."""
+    inputs = {"audio_bytes": audio_bytes(audio, sampling_rate), **options}
     return Call(_request(_models.TRANSCRIBE, delivery, inputs), _transcript)
+
+
+def transcribe_stream(
+    delivery: Delivery, audio: AudioLike, sampling_rate: int | None, **options: str | bool | None
+) -> Call[TranscriptChunk]:
+    """The same, stretch by stretch."""
+    inputs = {"audio_bytes": audio_bytes(audio, sampling_rate), **options}
+    return Call(_request(_models.TRANSCRIBE_STREAM, delivery, inputs), _transcript_chunk)
 
 
 def speak(delivery: Delivery, text: str, voice: str | None, language: str | None, speed: float | None) -> Call[Speech]:
@@ -208,14 +218,28 @@ def _messages(messages: Messages | None) -> str | None:
 
 
 def _transcript(outputs: Outputs) -> Transcript:
-    times = zip(outputs["segment_start"][0], outputs["segment_end"][0], strict=True)
-    segments = zip(times, outputs["segment_text"][0], strict=True)
-    return Transcript(
-        text=_text(outputs, "text"),
-        language=_text(outputs, "language"),
-        duration=float(outputs["duration"][0, 0]),
-        segments=tuple(Segment(float(start), float(end), str(text, "utf-8")) for (start, end), text in segments),
+    return Transcript(**_heard(outputs))
+
+
+def _transcript_chunk(outputs: Outputs) -> TranscriptChunk:
+    return TranscriptChunk(
+        **_heard(outputs),
+        index=int(outputs["index"][0, 0]),
+        end=float(outputs["end"][0, 0]),
+        is_final=bool(outputs["is_final"][0, 0]),
     )
+
+
+def _heard(outputs: Outputs) -> dict[str, Any]:
+    segments = zip(outputs["segment_start"][0], outputs["segment_end"][0], outputs["segment_text"][0], strict=True)
+    words = zip(outputs["word_start"][0], outputs["word_end"][0], outputs["word"][0], strict=True)
+    return {
+        "text": _text(outputs, "text"),
+        "language": _text(outputs, "language"),
+        "duration": float(outputs["duration"][0, 0]),
+        "segments": tuple(Segment(float(start), float(end), str(text, "utf-8")) for start, end, text in segments),
+        "words": tuple(Word(float(start), float(end), str(text, "utf-8")) for start, end, text in words),
+    }
 
 
 def _speech(outputs: Outputs) -> Speech:

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from tritone_client._types import (
     Reply,
     Speech,
     Transcript,
+    TranscriptChunk,
 )
 
 T = TypeVar("T")
@@ -59,18 +60,44 @@ class Client:
         sampling_rate: int | None = None,
         language: str | None = None,
         task: str | None = None,
+        initial_prompt: str | None = None,
+        word_timestamps: bool | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Transcript:
-        """Write down what is said.
+        """Write down what is said, in a recording of any length up to the server's limit.
 
         Args:
-            audio: path or bytes of a WAV, FLAC, MP3 or OGG file; or samples as an array, with `sampling_rate` in Hz.
+            audio: path or bytes of a WAV, FLAC, MP3, OGG, M4A or WebM file; or samples, with `sampling_rate` in Hz.
             language: code such as "en"; the server listens for it when None.
             task: "transcribe" or "translate" (into English).
+            initial_prompt: text that could stand before the recording: names, spelling, style.
+            word_timestamps: whether the transcript has `words` with their times.
         """
+        options = {"task": task, "initial_prompt": initial_prompt, "word_timestamps": word_timestamps}
         delivery = self._delivery(timeout_s, request_id)
-        return self._send(_calls.transcribe(delivery, audio, sampling_rate, language, task))
+        return self._send(_calls.transcribe(delivery, audio, sampling_rate, language=language, **options))
+
+    def transcribe_stream(
+        self,
+        audio: AudioLike,
+        *,
+        sampling_rate: int | None = None,
+        language: str | None = None,
+        task: str | None = None,
+        initial_prompt: str | None = None,
+        word_timestamps: bool | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[TranscriptChunk, None, None]:
+        """Like `transcribe`, but each stretch of up to 30 s comes, in order, as soon as it has been heard.
+
+        As with `ask_stream`, closing the generator cancels the request on the server.
+        """
+        options = {"task": task, "initial_prompt": initial_prompt, "word_timestamps": word_timestamps}
+        delivery = self._delivery(timeout_s, request_id)
+        call = _calls.transcribe_stream(delivery, audio, sampling_rate, language=language, **options)
+        return self._stream(call, lambda chunk: chunk.is_final)
 
     def speak(
         self,
@@ -148,7 +175,8 @@ class Client:
         """
         options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
         inputs = _calls.chat_inputs(question, image, images, messages, options)
-        return self._stream(_calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit))
+        call = _calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit)
+        return self._stream(call, lambda chunk: chunk.finish_reason is not None)
 
     def caption(
         self,
@@ -291,7 +319,7 @@ class Client:
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))
 
-    def _stream(self, call: Call[AnswerChunk]) -> Generator[AnswerChunk, None, None]:
+    def _stream(self, call: Call[T], is_last: Callable[[T], bool]) -> Generator[T, None, None]:
         """The pieces. The last one must say that it is: a stream that breaks off is no short answer."""
         chunk = None
         responses = self._transport.stream(call.request)
@@ -301,7 +329,7 @@ class Client:
                 yield chunk
         finally:
             responses.close()
-        if chunk is None or chunk.finish_reason is None:
+        if chunk is None or not is_last(chunk):
             raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
 
     def _delivery(self, timeout_s: float | None, request_id: str | None) -> Delivery:

@@ -18,6 +18,7 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     "INT64": np.dtype(np.int64),
     "BOOL": np.dtype(np.bool_),
 }
+_KINDS = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "True or False")}  # what each takes
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,7 @@ class Tensor:
             items = value if isinstance(value, (list, tuple)) else [value]
             return np.array([[self._encode(item) for item in items]], np.object_)
         given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
-        kinds, what = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "true or false")}[
-            wanted.kind
-        ]
+        kinds, what = _KINDS[wanted.kind]
         if given.dtype.kind not in kinds:
             raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
         if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
@@ -86,22 +85,37 @@ _CHAT_OUTPUTS = (
     Tensor("completion_tokens", "INT32"),
 )
 
+_HEARING_INPUTS = (
+    Tensor("language", "BYTES", optional=True),
+    Tensor("task", "BYTES", optional=True),
+    Tensor("initial_prompt", "BYTES", optional=True),
+    Tensor("word_timestamps", "BOOL", optional=True),
+)
+_HEARD_OUTPUTS = (
+    Tensor("text", "BYTES"),
+    Tensor("language", "BYTES"),
+    Tensor("duration", "FP32"),
+    Tensor("segment_start", "FP32", (-1,)),
+    Tensor("segment_end", "FP32", (-1,)),
+    Tensor("segment_text", "BYTES", (-1,)),
+    Tensor("word", "BYTES", (-1,)),
+    Tensor("word_start", "FP32", (-1,)),
+    Tensor("word_end", "FP32", (-1,)),
+)
 TRANSCRIBE = Model(
     "transcribe",
     inputs=(
         Tensor("audio_bytes", "BYTES", optional=True),
         Tensor("text_input", "BYTES", optional=True),
-        Tensor("language", "BYTES", optional=True),
-        Tensor("task", "BYTES", optional=True),
+        *_HEARING_INPUTS,
     ),
-    outputs=(
-        Tensor("text", "BYTES"),
-        Tensor("language", "BYTES"),
-        Tensor("duration", "FP32"),
-        Tensor("segment_start", "FP32", (-1,)),
-        Tensor("segment_end", "FP32", (-1,)),
-        Tensor("segment_text", "BYTES", (-1,)),
-    ),
+    outputs=_HEARD_OUTPUTS,
+)
+TRANSCRIBE_STREAM = Model(
+    "transcribe_stream",
+    inputs=(Tensor("audio_bytes", "BYTES"), *_HEARING_INPUTS),
+    outputs=(Tensor("index", "INT32"), Tensor("end", "FP32"), Tensor("is_final", "BOOL"), *_HEARD_OUTPUTS),
+    decoupled=True,
 )
 TTS = Model(
     "tts",
@@ -145,4 +159,5 @@ CLIP_IMAGE = Model(
     "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
 )
 
-MODELS = {model.name: model for model in (TRANSCRIBE, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, CLIP_TEXT, CLIP_IMAGE)}
+_ALL = (TRANSCRIBE, TRANSCRIBE_STREAM, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, CLIP_TEXT, CLIP_IMAGE)
+MODELS = {model.name: model for model in _ALL}

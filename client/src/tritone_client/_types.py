@@ -37,6 +37,15 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word with its punctuation; times in seconds from the start of the audio."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
 class Transcript:
     """What was said in a recording."""
 
@@ -44,6 +53,21 @@ class Transcript:
     language: str  # code such as "en"
     duration: float  # of the recording, in seconds
     segments: tuple[Segment, ...]
+    words: tuple[Word, ...] = ()  # with word_timestamps
+
+
+@dataclass(frozen=True)
+class TranscriptChunk:
+    """What was said in the next stretch of a long recording."""
+
+    text: str
+    language: str
+    duration: float  # of the whole recording, in seconds
+    segments: tuple[Segment, ...]
+    words: tuple[Word, ...]
+    index: int  # 0, 1, 2, ...
+    end: float  # up to here the recording has been heard, in seconds
+    is_final: bool
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from tritone import checkpoints, serving
 class Settings(serving.Settings):
     checkpoint: str
     dtype: str
+    shortest_context: float
 
 
 class TritonPythonModel:
@@ -14,19 +15,25 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
-        self.whisper = Whisper.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        self.whisper = Whisper.load(
+            checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype, settings.shortest_context
+        )
 
     def execute(self, requests):
-        return self.triton.run_batched(requests, self.whisper.prepare, self._transcribe)
+        self.triton.answer_as_done(requests, self.whisper.prepare, self._transcribe)
 
     def _transcribe(self, windows):
-        return [
-            {
-                "text": transcript.text,
-                "language": transcript.language,
-                "segment_start": [segment.start for segment in transcript.segments],
-                "segment_end": [segment.end for segment in transcript.segments],
-                "segment_text": [segment.text for segment in transcript.segments],
-            }
-            for transcript in self.whisper.transcribe(windows)
-        ]
+        for row, transcript in self.whisper.stream(windows):
+            yield (
+                row,
+                {
+                    "text": transcript.text,
+                    "language": transcript.language,
+                    "segment_start": [segment.start for segment in transcript.segments],
+                    "segment_end": [segment.end for segment in transcript.segments],
+                    "segment_text": [segment.text for segment in transcript.segments],
+                    "word": [word.text for word in transcript.words],
+                    "word_start": [word.start for word in transcript.words],
+                    "word_end": [word.end for word in transcript.words],
+                },
+            )

@@ -1,0 +1,125 @@
+"""The pipeline behind `transcribe` and `transcribe_stream`: a sound file → decoder → pieces → Whisper → text.
+
+It asks other models through a function that it is given (`serving.call` in the server), and knows no Triton itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import numpy as np
+
+from tritone import checkpoints, recording
+from tritone.audio import SAMPLING_RATE, Audio
+from tritone.recording import Heard, Options, Span
+from tritone.whisper import LogMel
+
+Row = dict[str, Any]
+Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]
+
+HEARD = (
+    "text",
+    "language",
+    "segment_start",
+    "segment_end",
+    "segment_text",
+    "word",
+    "word_start",
+    "word_end",
+)
+
+
+class Listener:
+    """Hears sound files with the models `audio_decoder` and `whisper`."""
+
+    def __init__(self, log_mel: LogMel, call: Call, max_windows: int) -> None:
+        """`max_windows`: how many windows of one recording are under way at a time."""
+        self.log_mel = log_mel
+        self._call = call
+        self._max_windows = max_windows
+
+    @classmethod
+    def load(cls, checkpoint: str, call: Call, max_windows: int) -> Listener:
+        """For the Whisper checkpoint of that logical name."""
+        return cls(LogMel.load(checkpoints.path(checkpoint)), call, max_windows)
+
+    async def transcribe(self, audio_bytes: bytes, **options: Any) -> Row:
+        """The outputs of `transcribe`; `options` as in `stream`."""
+        audio, duration = await self._decode(audio_bytes)
+        async with aclosing(self._hear_all(audio, options)) as parts:
+            heard = recording.join([part async for part in parts])
+        return _outputs(heard) | {"duration": duration}
+
+    async def stream(self, audio_bytes: bytes, **options: Any) -> AsyncIterator[Row]:
+        """The outputs of `transcribe_stream`, one row for each piece of the recording.
+
+        Args:
+            options: `language`, `task`, `initial_prompt` and `word_timestamps`, as far as the caller sent them.
+        """
+        audio, duration = await self._decode(audio_bytes)
+        pieces = recording.split(audio)
+        async with aclosing(self._hear_all(audio, options)) as parts:
+            index = 0
+            async for part in parts:
+                yield _outputs(part) | {
+                    "index": index,
+                    "duration": duration,
+                    "end": pieces[index].end,
+                    "is_final": index == len(pieces) - 1,
+                }
+                index += 1
+
+    def written(self, text: str, language: str) -> Row:
+        """The outputs of `transcribe` for a question that was typed."""
+        return _outputs(Heard(text, language)) | {"duration": 0.0}
+
+    async def _decode(self, audio_bytes: bytes) -> tuple[Audio, float]:
+        sound = await self._call("audio_decoder", {"audio_bytes": audio_bytes}, ["audio", "duration"])
+        return sound["audio"], float(sound["duration"][0])
+
+    def _hear_all(self, audio: Audio, options: Row) -> AsyncGenerator[Heard, None]:
+        return recording.transcribe(audio, Options(**options), self._hear, self._max_windows)
+
+    async def _hear(self, audio: Audio, options: Options) -> Heard:
+        # All options always go along: Triton never batches requests that differ in which inputs they have.
+        window = {
+            "input_features": await asyncio.to_thread(self.log_mel, audio),
+            "duration": np.float32(len(audio) / SAMPLING_RATE),
+            "language": options.language,
+            "task": options.task,
+            "initial_prompt": options.initial_prompt,
+            "word_timestamps": np.bool_(options.word_timestamps),
+        }
+        heard = await self._call("whisper", window, HEARD)
+        return Heard(
+            _text(heard["text"][0]),
+            _text(heard["language"][0]),
+            _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"]),
+            _spans(heard["word_start"], heard["word_end"], heard["word"]),
+        )
+
+
+def _outputs(heard: Heard) -> Row:
+    return {
+        "text": heard.text,
+        "language": heard.language,
+        "segment_start": [segment.start for segment in heard.segments],
+        "segment_end": [segment.end for segment in heard.segments],
+        "segment_text": [segment.text for segment in heard.segments],
+        "word": [word.text for word in heard.words],
+        "word_start": [word.start for word in heard.words],
+        "word_end": [word.end for word in heard.words],
+    }
+
+
+def _spans(starts: Any, ends: Any, texts: Any) -> tuple[Span, ...]:
+    return tuple(
+        Span(float(start), float(end), _text(text)) for start, end, text in zip(starts, ends, texts, strict=True)
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8")

@@ -1,0 +1,138 @@
+"""Recordings of any length → text: cut where it is quiet, hear the pieces, put them together again.
+
+What hears a piece is given from outside (in the server, a call of the model `whisper`), so this module runs, and is
+tested, without Triton and without a network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tritone.audio import SAMPLING_RATE, Audio, is_silent
+
+LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
+SHORTEST_SECONDS = 24.0  # of a piece that another one follows
+QUIET_SECONDS = 0.1  # a cut lies in the middle of the quietest stretch of this length: between two words
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a recording; `start` in seconds."""
+
+    start: float
+    audio: Audio  # (n_samples,) at 16 kHz
+
+    @property
+    def end(self) -> float:
+        """In seconds from the start of the recording."""
+        return self.start + len(self.audio) / SAMPLING_RATE
+
+
+@dataclass(frozen=True)
+class Span:
+    """Words and the time they take, in seconds: a segment or a word."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was said in a piece, or in a recording."""
+
+    text: str = ""
+    language: str = ""
+    segments: tuple[Span, ...] = ()
+    words: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the caller wants; "" is whatever the model does by itself."""
+
+    language: str = ""
+    task: str = ""
+    initial_prompt: str = ""
+    word_timestamps: bool = False
+
+
+Hear = Callable[[Audio, Options], Awaitable[Heard]]
+
+
+def split(audio: Audio) -> list[Piece]:
+    """Cut a recording (n_samples,) into pieces of at most 30 s that together are the whole recording.
+
+    Every cut lies where it is quietest between 24 and 30 s after the one before.
+    """
+    pieces, start = [], 0
+    shortest, longest = (int(seconds * SAMPLING_RATE) for seconds in (SHORTEST_SECONDS, LONGEST_SECONDS))
+    while len(audio) - start > longest:
+        cut = start + shortest + _quietest(audio[start + shortest : start + longest])
+        pieces.append(Piece(start / SAMPLING_RATE, audio[start:cut]))
+        start = cut
+    return [*pieces, Piece(start / SAMPLING_RATE, audio[start:])]
+
+
+async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -> AsyncGenerator[Heard, None]:
+    """Hear a recording: yields what was said in each piece, in order, with times counted from the recording's start.
+
+    The first piece with speech is heard alone if no language is given: its language is that of all. `at_once` pieces
+    are under way at a time, so that a long recording cannot push everybody else aside. Silent pieces are not heard at
+    all, as Whisper invents words for them.
+    """
+    pieces = split(audio)
+    if not options.language:
+        while pieces and not options.language:
+            piece = pieces.pop(0)
+            heard = await _hear(piece, options, hear)
+            options = replace(options, language=heard.language if heard.text else "")
+            yield heard
+    tasks: list[asyncio.Task[Heard]] = []
+    try:
+        for number in range(len(pieces)):
+            tasks += [
+                asyncio.create_task(_hear(piece, options, hear)) for piece in pieces[len(tasks) : number + at_once]
+            ]
+            yield await tasks[number]
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def join(parts: Sequence[Heard]) -> Heard:
+    """What was said in the whole recording."""
+    spoken = [part for part in parts if part.text]
+    return Heard(
+        " ".join(part.text for part in spoken),
+        next((part.language for part in spoken), ""),
+        tuple(segment for part in spoken for segment in part.segments),
+        tuple(word for part in spoken for word in part.words),
+    )
+
+
+async def _hear(piece: Piece, options: Options, hear: Hear) -> Heard:
+    if is_silent(piece.audio):
+        return Heard()
+    heard = await hear(piece.audio, options)
+    return replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece))
+
+
+def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:
+    """The same in the recording's time. Whisper may end a segment in the padding behind the sound."""
+    return tuple(Span(_time(piece, span.start), _time(piece, span.end), span.text) for span in spans)
+
+
+def _time(piece: Piece, seconds: float) -> float:
+    return round(min(piece.start + seconds, piece.end), 3)
+
+
+def _quietest(audio: Audio) -> int:
+    """The sample in the middle of the quietest QUIET_SECONDS of (n_samples,)."""
+    length = int(QUIET_SECONDS * SAMPLING_RATE)
+    power = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
+    return int(np.argmin(power[length:] - power[:-length])) + length // 2

@@ -1,0 +1,147 @@
+"""Long recordings are cut between words, heard piece by piece, and joined in order, in the recording's own time."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import soxr
+
+from tritone import checkpoints, recording
+from tritone.audio import SAMPLING_RATE
+from tritone.recording import Heard, Options, Span
+from tritone.tts import Speaker
+from tritone.whisper import LogMel, Whisper
+
+SPOKEN = (Path(__file__).parents[1] / "data" / "spoken.txt").read_text(encoding="utf-8").splitlines()
+
+
+def loud(seconds: float) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, int(seconds * SAMPLING_RATE)).astype(np.float32)
+
+
+def quiet(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * SAMPLING_RATE), np.float32)
+
+
+def hear_all(audio, options, hear, at_once=4):
+    async def run():
+        return [part async for part in recording.transcribe(audio, options, hear, at_once)]
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("seconds", [0.1, 29.9, 30.0])
+def test_a_window_is_one_piece(seconds: float) -> None:
+    (piece,) = recording.split(loud(seconds))
+    assert (piece.start, len(piece.audio)) == (0.0, int(seconds * SAMPLING_RATE))
+
+
+@pytest.mark.parametrize("seconds", [30.1, 61.0, 200.0])
+def test_pieces_are_the_whole_recording_and_fit_into_windows(seconds: float) -> None:
+    audio = loud(seconds)
+    pieces = recording.split(audio)
+    np.testing.assert_array_equal(np.concatenate([piece.audio for piece in pieces]), audio)
+    assert all(len(piece.audio) <= 30 * SAMPLING_RATE for piece in pieces)
+    assert [piece.end for piece in pieces[:-1]] == pytest.approx([piece.start for piece in pieces[1:]])
+
+
+def test_cuts_lie_in_the_pauses() -> None:
+    audio = np.concatenate([loud(25.0), quiet(0.2), loud(20.0), quiet(0.3), loud(5.0)])
+    first, second = recording.split(audio)
+    assert 25.0 < first.end < 25.2
+    assert second.end == pytest.approx(50.5)
+    *_, last = recording.split(np.concatenate([audio, quiet(0.5), loud(10.0)]))
+    assert last.start > 45.2
+
+
+def test_pieces_are_joined_in_order_in_the_recordings_time() -> None:
+    async def hear(audio, options):
+        seconds = len(audio) / SAMPLING_RATE
+        await asyncio.sleep(0.02 if seconds > 20 else 0.0)  # the short last piece is done first
+        return Heard(f"{seconds:.0f}.", "en", (Span(0.0, 99.0, "x"),), (Span(1.0, 2.0, "y"),))
+
+    audio = np.concatenate([loud(25.0), quiet(0.2), loud(25.0), quiet(0.2), loud(5.0)])
+    parts = hear_all(audio, Options(language="en"), hear)
+    heard = recording.join(parts)
+    assert heard.text == "25. 25. 5."
+    assert [word.start for word in heard.words] == pytest.approx([1.0, 26.1, 51.3], abs=0.1)
+    assert [segment.end for segment in heard.segments] == pytest.approx([25.1, 50.3, 55.4], abs=0.1)
+
+
+def test_silent_pieces_are_not_heard_and_the_first_language_is_that_of_all() -> None:
+    languages = []
+
+    async def hear(audio, options):
+        languages.append(options.language)
+        return Heard("Hallo.", "de")
+
+    parts = hear_all(np.concatenate([quiet(60.0), loud(70.0)]), Options(), hear)
+    assert [part.text for part in parts[:2]] == ["", ""]
+    assert recording.join(parts).language == "de"
+    assert languages[0] == ""
+    assert set(languages[1:]) == {"de"}
+
+
+def test_no_more_pieces_are_under_way_than_allowed_and_leaving_stops_them() -> None:
+    running, most, ended = 0, 0, []
+
+    async def hear(audio, options):
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            await asyncio.sleep(0.01 if running == 1 else 0.05)
+        finally:
+            running -= 1
+            ended.append(len(audio))
+        return Heard("x", "en")
+
+    async def leave_after_the_first():
+        parts = recording.transcribe(loud(600.0), Options(language="en"), hear, 3)
+        await anext(parts)
+        await parts.aclose()
+        await asyncio.sleep(0.01)
+
+    asyncio.run(leave_after_the_first())
+    assert most == 3
+    assert running == 0
+    assert len(ended) <= 4
+
+
+def words(text: str) -> list[str]:
+    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+
+
+def test_five_minutes_of_speech_lose_and_double_no_word_at_the_seams() -> None:
+    speaker = Speaker.load(checkpoints.path("tts"), "cpu", 400)
+    whisper = Whisper.load(checkpoints.path("whisper"), "cpu", "fastest")
+    log_mel = LogMel.load(checkpoints.path("whisper"))
+    sentences, parts = [], []
+    spoken = [(speaker.prepare(text), text) for text in SPOKEN]
+    sounds = {
+        text: soxr.resample(speaker.speak([script])[0].audio, speaker.sampling_rate, SAMPLING_RATE)
+        for script, text in spoken
+    }
+    while sum(map(len, parts)) < 300 * SAMPLING_RATE:
+        text = SPOKEN[len(sentences) % len(SPOKEN)]
+        sentences.append(text)
+        parts += [sounds[text], quiet(0.25)]
+
+    async def hear(audio, options):
+        (heard,) = whisper.transcribe([whisper.prepare(log_mel(audio), duration=len(audio) / SAMPLING_RATE)])
+        return Heard(heard.text, heard.language, tuple(Span(s.start, s.end, s.text) for s in heard.segments))
+
+    heard = recording.join(hear_all(np.concatenate(parts), Options(), hear))
+    spoken_words, heard_words = words(" ".join(sentences)), words(heard.text)
+    assert jiwer.wer(" ".join(spoken_words), " ".join(heard_words)) <= 0.05
+    # A seam that loses or doubles a sentence would show as a run of words; single words are Whisper's own mistakes.
+    alignment = jiwer.process_words(" ".join(spoken_words), " ".join(heard_words)).alignments[0]
+    lost = [chunk.ref_end_idx - chunk.ref_start_idx for chunk in alignment if chunk.type == "delete"]
+    doubled = [chunk.hyp_end_idx - chunk.hyp_start_idx for chunk in alignment if chunk.type == "insert"]
+    assert max([0, *lost, *doubled]) <= 2
+    starts = [segment.start for segment in heard.segments]
+    assert starts == sorted(starts)
+    assert heard.segments[-1].end <= sum(map(len, parts)) / SAMPLING_RATE
