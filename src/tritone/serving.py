@@ -57,6 +57,11 @@ class CallFailed(TritoneError):
         super().__init__(message)
         self.code = code
 
+    @property
+    def refused(self) -> bool:
+        """Whether the other model found fault with what it was asked, and not with itself."""
+        return self.code in (pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNSUPPORTED)
+
 
 @dataclass
 class _Job:

@@ -13,6 +13,7 @@ from tritone_client._exceptions import (
     RequestTimedOut,
     ServerUnavailable,
 )
+from tritone_client._heard import captions, heard
 from tritone_client._mock import MockTransport
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
@@ -20,11 +21,15 @@ from tritone_client._types import (
     AnswerChunk,
     AudioLike,
     ImageLike,
+    Latencies,
     Messages,
     Reply,
+    ReplyChunk,
     Segment,
     Speech,
+    SpeechChunk,
     Transcript,
+    Word,
 )
 
 __all__ = [
@@ -38,17 +43,23 @@ __all__ = [
     "ImageLike",
     "InferenceFailed",
     "InvalidInput",
+    "Latencies",
     "Messages",
     "MockTransport",
     "ModelNotReady",
     "NotServed",
     "Overloaded",
     "Reply",
+    "ReplyChunk",
     "Request",
     "RequestTimedOut",
     "Segment",
     "ServerUnavailable",
     "Speech",
+    "SpeechChunk",
     "Transcript",
     "Transport",
+    "Word",
+    "captions",
+    "heard",
 ]

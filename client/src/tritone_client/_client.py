@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import TypeVar
 
-from tritone_client import _calls
+from tritone_client import _calls, _speech
 from tritone_client._calls import Call, Delivery
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
@@ -16,11 +16,14 @@ from tritone_client._types import (
     ImageLike,
     Messages,
     Reply,
+    ReplyChunk,
     Speech,
+    SpeechChunk,
     Transcript,
 )
 
 T = TypeVar("T")
+Ending = TypeVar("Ending", AnswerChunk, ReplyChunk)
 READY_INTERVAL_S = 0.1  # between two looks at a server that is starting
 
 
@@ -73,11 +76,34 @@ class Client:
         voice: str | None = None,
         language: str | None = None,
         speed: float | None = None,
+        response_format: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Speech:
-        """Say a text aloud; `speed` 2 is twice as fast as usual."""
-        return self._send(_calls.speak(self._delivery(timeout_s, request_id), text, voice, language, speed))
+        """Say a text aloud.
+
+        Args:
+            voice, language: who speaks; the first voice that can read the text when None.
+            speed: 2 is twice as fast as usual.
+            response_format: "wav", "flac", "mp3" or "opus": the kind of file in `Speech.encoded`.
+        """
+        inputs = _speech_inputs(text, voice, language, speed, response_format)
+        return self._send(_speech.speak(self._delivery(timeout_s, request_id), inputs))
+
+    def speak_stream(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+        speed: float | None = None,
+        response_format: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[SpeechChunk, None, None]:
+        """Like `speak`, but each clause comes as soon as it is spoken; closing the generator stops the voice."""
+        inputs = _speech_inputs(text, voice, language, speed, response_format)
+        return self._chunks(_speech.speak_stream(self._delivery(timeout_s, request_id), inputs))
 
     def ask(
         self,
@@ -186,21 +212,67 @@ class Client:
     ) -> None:
         self.close()
 
+    def converse_stream(
+        self,
+        audio: AudioLike | None = None,
+        image: ImageLike | None = None,
+        *,
+        sampling_rate: int | None = None,
+        text: str | None = None,
+        images: Sequence[ImageLike] | None = None,
+        messages: Messages | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        language: str | None = None,
+        voice: str | None = None,
+        speed: float | None = None,
+        aloud: bool = True,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[ReplyChunk, None, None]:
+        """Like `converse`, but the transcript and each clause of the answer come as soon as they are there.
+
+        Closing the generator stops the answer on the server: for a listener who interrupts. `heard` then says what
+        to write into the history.
+
+        Args:
+            language: of the spoken question.
+            aloud: False: the answer is text only.
+        """
+        delivery = self._delivery(timeout_s, request_id)
+        options: dict[str, object] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+        options |= {"seed": seed, "language": language, "voice": voice, "speed": speed}
+        return self._stream(
+            _speech.converse_stream(delivery, audio, sampling_rate, text, image, images, messages, aloud, **options)
+        )
+
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))
 
-    def _stream(self, call: Call[AnswerChunk]) -> Generator[AnswerChunk, None, None]:
-        """The pieces. The last one must say that it is: a stream that breaks off is no short answer."""
-        chunk = None
+    def _stream(self, call: Call[Ending]) -> Generator[Ending, None, None]:
+        """The chunks of an answer that says when it ends.
+
+        Raises: InferenceFailed: it broke off before.
+        """
+        chunk: Ending | None = None
+        chunks = self._chunks(call)
+        try:
+            for chunk in chunks:
+                yield chunk
+        finally:
+            chunks.close()
+        if chunk is None or chunk.finish_reason is None:
+            raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
+
+    def _chunks(self, call: Call[T]) -> Generator[T, None, None]:
         responses = self._transport.stream(call.request)
         try:
             for outputs in responses:
-                chunk = call.parse(outputs)
-                yield chunk
+                yield call.parse(outputs)
         finally:
             responses.close()
-        if chunk is None or chunk.finish_reason is None:
-            raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
 
     def _delivery(self, timeout_s: float | None, request_id: str | None) -> Delivery:
         return Delivery(self.timeout_s if timeout_s is None else timeout_s, request_id)
@@ -212,3 +284,9 @@ class Client:
         except Error as error:
             return str(error)
         return None if ready else "it answers, but is not ready"
+
+
+def _speech_inputs(
+    text: str, voice: str | None, language: str | None, speed: float | None, response_format: str | None
+) -> dict[str, object]:
+    return {"text": text, "voice": voice, "language": language, "speed": speed, "response_format": response_format}
