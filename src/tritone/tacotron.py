@@ -57,7 +57,7 @@ class Vocoder:
     """A GAN that turns mel spectrograms into sound."""
 
     def __init__(self, config: Any, generator: Any, device: str) -> None:
-        self._processor = AudioProcessor(**config.audio)
+        self._processor = AudioProcessor(config.audio)
         self._generator = generator.to(device).eval()
         self.sampling_rate = int(config.audio["sample_rate"])
 

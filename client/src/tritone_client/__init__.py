@@ -14,6 +14,7 @@ from tritone_client._exceptions import (
     ServerUnavailable,
 )
 from tritone_client._heard import captions, heard
+from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client._mock import MockTransport
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
@@ -59,7 +60,11 @@ __all__ = [
     "SpeechChunk",
     "Transcript",
     "Transport",
+    "Turn",
+    "TurnDetector",
     "Word",
+    "blocks_of",
     "captions",
     "heard",
+    "turns",
 ]
