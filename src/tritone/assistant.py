@@ -54,6 +54,7 @@ class Piece:
     text: str
     finish_reason: str
     completion_tokens: int
+    number: int  # of the clauses of the answer: 0, 1, …
     think_ms: float  # from the transcript to the text of this clause
     speak_ms: float = 0.0
     sound: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))  # (n_samples,)
@@ -93,7 +94,7 @@ class Assistant:
         transcript, duration = str(heard["text"][0], "utf-8"), float(heard["duration"][0])
         hear_ms = _ms_since(started)
         common = {"duration": duration, "hear_ms": hear_ms}
-        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0.0)
+        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0, 0.0)
         yield _row(0, nothing, 0.0, transcript=transcript, elapsed_ms=hear_ms, **common)
         if not transcript.strip():
             return  # silence: there is no question
@@ -116,19 +117,19 @@ class Assistant:
                 yield piece
 
     async def _think(self, inputs: Row) -> AsyncGenerator[Piece, None]:
-        started = time.monotonic()
+        started, number = time.monotonic(), 0
         async with aclosing(self._call_stream("llava", inputs, THOUGHT)) as rows:  # type: ignore[type-var]
             async for row in rows:
                 text, reason = (str(row[name][0], "utf-8") for name in ("text_output", "finish_reason"))
-                yield Piece(text, reason, int(row["completion_tokens"][0]), _ms_since(started))
+                yield Piece(text, reason, int(row["completion_tokens"][0]), number, _ms_since(started))
+                number += 1
 
     async def _speak(self, piece: Piece, manner: Voice) -> Piece:
         """The piece with its sound; without, and with the reason, where no voice can speak it."""
         if not manner.aloud or not any(map(str.isalnum, piece.text)):
             return piece
         started = time.monotonic()
-        # All options always go along: Triton never batches requests that differ in which inputs they have.
-        options = {"voice": manner.voice, "language": "", "speed": np.float32(manner.speed), "response_format": ""}
+        options = {"voice": manner.voice, "speed": np.float32(manner.speed), "index": np.int32(piece.number)}
         try:
             row = await self._call("tts", {"text": piece.text.strip(), **options}, SPOKEN)
         except TritoneError as error:

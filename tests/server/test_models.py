@@ -90,7 +90,8 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
     together = tts.execute(
         tts.request(text=[SENTENCES[0]]), tts.request(text=["   "]), tts.request(text=[SENTENCES[1]], speed=[1.2])
     )
-    [alone] = tts.execute(tts.request(text=[SENTENCES[0]]))
+    together = [response for [response] in together]
+    [[alone]] = tts.execute(tts.request(text=[SENTENCES[0]]))
     assert np.array_equal(together[0]["audio"], alone["audio"])
     assert together[1].error().code() == INVALID
     plug(audio_decoder=serve("audio_decoder"), whisper=whisper)
@@ -112,21 +113,21 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
 )
 def test_a_wish_that_the_voice_cannot_grant_is_named(serve, inputs, named):
     tts = serve("tts")
-    bad, good = tts.execute(tts.request(text=["Hello."], **inputs), tts.request(text=["Hello."]))
+    [bad], [good] = tts.execute(tts.request(text=["Hello."], **inputs), tts.request(text=["Hello."]))
     assert named in message(bad)
     assert not good.has_error()
 
 
 def test_text_over_the_limit_is_refused_with_both_numbers(serve):
     tts = serve("tts", max_characters="20")
-    [response] = tts.execute(tts.request(text=["a" * 21]))
+    [[response]] = tts.execute(tts.request(text=["a" * 21]))
     assert "21" in message(response)
     assert "20" in message(response)
 
 
 def test_windows_of_many_users_come_back_to_their_callers(serve):
     tts, whisper, log_mel = serve("tts"), serve("whisper"), serve("transcribe").model.log_mel
-    spoken = [tts.execute(tts.request(text=[sentence]))[0] for sentence in SENTENCES]
+    spoken = [tts.execute(tts.request(text=[sentence]))[0][0] for sentence in SENTENCES]
     features = [log_mel(_resample(speech["audio"], speech["sampling_rate"][0])) for speech in spoken]
     requests = [whisper.request(input_features=[f], language=[""], task=[""]) for f in features]
     broken = whisper.request(input_features=[np.full_like(features[0], np.nan)])
@@ -267,7 +268,7 @@ def test_a_text_is_streamed_clause_by_clause_as_it_would_be_spoken_at_once(serve
     tts, stream = serve("tts"), serve("speak_stream")
     plug(tts=tts)
     text = " ".join(SENTENCES)
-    [whole] = tts.execute(tts.request(text=[text]))
+    [[whole]] = tts.execute(tts.request(text=[text]))
     [pieces] = stream.execute(stream.request(text=[text], response_format=["mp3"]))
     assert [piece["index"][0] for piece in pieces] == [0, 1, 2]
     assert [piece["text"][0].decode() for piece in pieces] == list(SENTENCES)
@@ -308,7 +309,7 @@ def test_a_spoken_question_about_a_picture_is_answered_aloud_in_a_stream(serve):
     tts, whisper = serve("tts"), serve("whisper")
     plug(tts=tts, whisper=whisper, audio_decoder=serve("audio_decoder"), llava=serve("llava"))
     plug(transcribe=serve("transcribe"))
-    [question] = tts.execute(tts.request(text=["What color is the circle in this picture?"]))
+    [[question]] = tts.execute(tts.request(text=["What color is the circle in this picture?"]))
     assistant = serve("voice_assistant_stream")
     request = assistant.request(audio_bytes=[question["audio_wav"][0]], image_bytes=[[png(("red", "circle"))]])
     [[first, *pieces]] = assistant.execute(request)

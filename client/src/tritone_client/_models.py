@@ -113,12 +113,13 @@ TTS = Model(
         Tensor("language", "BYTES", optional=True),
         Tensor("speed", "FP32", optional=True),
         Tensor("response_format", "BYTES", optional=True),
+        Tensor("index", "INT32", optional=True),
     ),
     outputs=_SPEECH_OUTPUTS,
 )
 SPEAK_STREAM = Model(
     "speak_stream",
-    TTS.inputs,
+    TTS.inputs[:-1],
     (Tensor("index", "INT32"), Tensor("text", "BYTES"), *_SPEECH_OUTPUTS),
     decoupled=True,
 )

@@ -20,8 +20,13 @@ class TritonPythonModel:
         self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
 
     async def _speak(self, text, voice="", language="", speed=1.0):
-        # All options always go along: Triton never batches requests that differ in which inputs they have.
-        options = {"voice": voice, "language": language, "speed": np.float32(speed), "response_format": ""}
+        options = {
+            "voice": voice,
+            "language": language,
+            "speed": np.float32(speed),
+            "response_format": "",
+            "index": np.int32(0),
+        }
         try:
             return {**await serving.call("tts", {"text": text, **options}, SPOKEN), "speech_error": ""}
         except serving.CallFailed as error:

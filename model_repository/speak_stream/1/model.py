@@ -30,18 +30,18 @@ class TritonPythonModel:
             raise InvalidInput(f"text has {len(text):,} characters, the limit is {self.settings.max_characters:,}")
         options = {"voice": voice, "language": language, "response_format": response_format}
 
-        async def speak(clause):
-            inputs = {"text": clause, "speed": np.float32(speed), **options}
-            return {"text": clause, **await serving.call("tts", inputs, SPOKEN)}
+        async def speak(numbered):
+            index, clause = numbered
+            inputs = {"text": clause, "speed": np.float32(speed), "index": np.int32(index), **options}
+            return {"text": clause, "index": index, **await serving.call("tts", inputs, SPOKEN)}
 
         begin = 0.0
-        pieces = in_order(_each(clauses.speakable(text, language)), speak, self.settings.ahead)
+        pieces = in_order(_each(enumerate(clauses.speakable(text, language))), speak, self.settings.ahead)
         async with aclosing(pieces) as spoken:
-            index = 0
             async for piece in spoken:
                 times = {name: piece[name] + begin for name in ("word_start", "word_end")}
-                yield {**piece, **times, "index": index}
-                begin, index = begin + len(piece["audio"]) / piece["sampling_rate"][0], index + 1
+                yield {**piece, **times}
+                begin += len(piece["audio"]) / piece["sampling_rate"][0]
 
 
 async def _each(items):
