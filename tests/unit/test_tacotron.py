@@ -5,13 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from TTS.tts.configs.shared_configs import CharactersConfig, GSTConfig
 from TTS.tts.configs.tacotron2_config import Tacotron2Config
 from TTS.tts.models.tacotron2 import Tacotron2
 from TTS.vocoder.configs import FullbandMelganConfig
 from TTS.vocoder.models import setup_generator
 
+import convert_coqui
 from tritone.errors import NotServed
 from tritone.tacotron import Tacotron, pinyin_phonemes
 from tritone.tts import Speaker
@@ -111,3 +112,22 @@ def test_an_unknown_vocoder_is_refused(voice, tmp_path) -> None:
     (tmp_path / "vocoder" / "config.json").write_text('{"generator_model": "wavernn"}', encoding="utf-8")
     with pytest.raises(NotServed, match="vocoder 'wavernn' is not served"):
         Tacotron.load(tmp_path, "cpu")
+
+
+def test_a_pickled_voice_and_its_vocoder_sound_the_same_after_conversion(voice, tacotron: Tacotron, tmp_path) -> None:
+    """As Coqui gives them away: weights in `model_file.pth`, a GAN's generator as `model_g.*` beside its critic."""
+    source = tmp_path / "source"
+    (source / "vocoder").mkdir(parents=True)
+    for folder, prefix in (("", ""), ("vocoder", "model_g.")):
+        content = json.loads((voice / folder / "config.json").read_text(encoding="utf-8"))
+        content["datasets"] = [{"language": "zh-cn"}]
+        (source / folder / "config.json").write_text(json.dumps(content), encoding="utf-8")
+        weights = {prefix + name: tensor for name, tensor in load_file(voice / folder / "model.safetensors").items()}
+        weights |= {"model_d.weight": torch.zeros(1)} if prefix else {}
+        torch.save({"model": weights}, source / folder / "model_file.pth")
+    convert_coqui.convert(source, tmp_path / "voice")
+    converted = Tacotron.load(tmp_path / "voice", "cpu")
+    assert converted.voice.languages == ["zh"]
+    clause = converted.prepare(["你好"])
+    expected, sound = (engine.synthesize([(clause, 1.0)])[0] for engine in (tacotron, converted))
+    np.testing.assert_array_equal(sound.audio, expected.audio)
