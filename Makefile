@@ -52,6 +52,8 @@ bench: checkpoints ## measure the server against the same work in one process
 	@# As in the server's stubs: threads that spin after their work would take the processors from the other side.
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/whisper.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/tts.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/voice_assistant.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 

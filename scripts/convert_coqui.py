@@ -1,7 +1,8 @@
 """Convert a Coqui checkpoint (`config.json` and a pickled `*.pth`) to what the server loads: safetensors, no pickle.
 
-A VITS voice becomes a voice folder of `tritone.tts`: weight norms folded, what only training needs left out. Of other
-models the tensors are written as they are, for a later loader. Pickles are read with `weights_only=True`.
+VITS, Tacotron 2 and XTTS become voice folders of `tritone.vits`, `tritone.tacotron` and `tritone.xtts`. Of VITS the
+weight norms are folded and what only training needs is left out; a vocoder in the folder `vocoder` goes with Tacotron;
+of XTTS the first speaker is the voice. Pickles are read with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from safetensors.torch import save_file
 from TTS.tts.configs.vits_config import VitsConfig
 from TTS.tts.models.vits import Vits
 
-from tritone.tts import Voice, fold_for_inference
+from tritone.vits import fold_for_inference
+from tritone.voice import Voice
 
 Tensors = dict[str, torch.Tensor]
 
@@ -25,14 +27,47 @@ Tensors = dict[str, torch.Tensor]
 def convert(source: Path, target: Path) -> None:
     """Write to `target` the safetensors form of the folder `source`."""
     config: dict[str, Any] = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    weights: Tensors = torch.load(next(source.glob("*.pth")), map_location="cpu", weights_only=True)["model"]
     target.mkdir(parents=True, exist_ok=True)
     if config["model"] == "vits":
-        weights = _convert_voice(config, weights, target)
-    else:
-        for extra in (source / "config.json", *source.glob("*.npy")):
-            shutil.copyfile(extra, target / extra.name)
+        _save(_convert_voice(config, _read(source), target), target)
+        return
+    _save(_read(source), target)
+    for extra in (source / "config.json", *source.glob("*.npy"), *source.glob("vocab.json")):
+        shutil.copyfile(extra, target / extra.name)
+    (target / "voice.json").write_text(_voice(config).model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if (source / "vocoder").is_dir():
+        _convert_vocoder(source / "vocoder", target / "vocoder")
+    if (speakers := source / "speakers_xtts.pth").exists():
+        first = next(iter(torch.load(speakers, map_location="cpu", weights_only=True).values()))
+        save_file({name: tensor.contiguous() for name, tensor in first.items()}, target / "speakers.safetensors")
+
+
+def _read(folder: Path) -> Tensors:
+    file = next(path for path in sorted(folder.glob("*.pth")) if path.name != "speakers_xtts.pth")
+    weights: Tensors = torch.load(file, map_location="cpu", weights_only=True)["model"]
+    return weights
+
+
+def _save(weights: Tensors, target: Path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in weights.items()}, target / "model.safetensors")
+
+
+def _voice(config: dict[str, Any]) -> Voice:
+    """Name and languages as a Coqui configuration states them, in one of three places."""
+    datasets = [dataset.get("language") for dataset in config.get("datasets", [])]
+    stated = config.get("languages") or [config.get("phoneme_language"), *datasets]
+    languages = list(dict.fromkeys(language.split("-")[0] for language in stated if language))
+    return Voice(name=config.get("run_name") or "coqui", languages=languages)
+
+
+def _convert_vocoder(source: Path, target: Path) -> None:
+    """Of a GAN only the generator: its weights alone, or among those of the discriminator as `model_g.*`."""
+    target.mkdir(exist_ok=True)
+    for extra in (source / "config.json", *source.glob("*.npy")):
+        shutil.copyfile(extra, target / extra.name)
+    weights = _read(source)
+    generator = {n.removeprefix("model_g."): tensor for n, tensor in weights.items() if n.startswith("model_g.")}
+    _save(generator or weights, target)
 
 
 def _convert_voice(content: dict[str, Any], weights: Tensors, target: Path) -> Tensors:

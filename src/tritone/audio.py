@@ -29,6 +29,12 @@ LOWEST_RATE, HIGHEST_RATE = 1_000, 384_000  # Hz; outside of these a header is w
 # Float files may exceed ±1 a little. Samples this large are 16-bit integers sent as floats, or garbage whose power
 # would overflow float32.
 MAX_AMPLITUDE = 1_000.0
+# What `encode` writes: libsndfile's format and subtype.
+FILE_FORMATS = {
+    **{"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")},
+    **{"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS")},
+}
+OPUS_RATE = 48_000  # Hz; Opus itself knows no other rate
 SILENCE = 10 ** (-60 / 20)  # −60 dB of full scale; speech recognition invents words for less
 
 Audio = NDArray[np.float32]
@@ -73,6 +79,23 @@ def encode_wav(audio: Audio, sampling_rate: int) -> bytes:
     """16-bit PCM WAV file of mono samples float32 (n_samples,) within ±1; louder samples are clipped."""
     file = io.BytesIO()
     soundfile.write(file, np.clip(audio, -1.0, 1.0), sampling_rate, format="WAV", subtype="PCM_16")
+    return file.getvalue()
+
+
+def file_format(name: str) -> str:
+    """A name of FILE_FORMATS in lower case; raises InvalidInput if it is none."""
+    if name.lower() not in FILE_FORMATS:
+        raise InvalidInput(f"response_format is {name!r}, it must be one of {', '.join(FILE_FORMATS)}")
+    return name.lower()
+
+
+def encode(audio: Audio, sampling_rate: int, name: str) -> bytes:
+    """Sound file of mono samples float32 (n_samples,), of the format `name`; samples beyond ±1 are clipped."""
+    container, encoding = FILE_FORMATS[name]
+    if name == "opus":
+        audio, sampling_rate = soxr.resample(audio, sampling_rate, OPUS_RATE), OPUS_RATE
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(audio, -1.0, 1.0), sampling_rate, format=container, subtype=encoding)
     return file.getvalue()
 
 

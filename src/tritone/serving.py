@@ -66,6 +66,11 @@ class CallFailed(TritoneError):
         super().__init__(message)
         self.code = code
 
+    @property
+    def refused(self) -> bool:
+        """Whether the other model found fault with what it was asked, and not with itself."""
+        return self.code in (pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNSUPPORTED)
+
 
 @dataclass
 class _Job:
@@ -352,7 +357,12 @@ async def call(model: str, inputs: Row, outputs: Sequence[str], **parameters: st
 
     Raises: CallFailed: with the other model's own sentence and code.
     """
-    response = await _in_thread(_request(model, inputs, outputs, parameters).exec)
+    number = uuid.uuid4().hex
+    try:
+        response = await _in_thread(_request(model, inputs, outputs, parameters, number).exec)
+    except asyncio.CancelledError:
+        _stop(model, inputs, outputs, number)
+        raise
     return _read(response)
 
 
@@ -367,9 +377,15 @@ async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncI
                 yield row
         finished = True
     finally:
-        if not finished:  # Triton 24.10 has no way to cancel a child: ask the model itself
-            stop = _request(model, inputs, outputs, {"cancel": number})
-            asyncio.get_running_loop().run_in_executor(None, lambda: list(stop.exec(decoupled=True)))
+        if not finished:
+            _stop(model, inputs, outputs, number, decoupled=True)
+
+
+def _stop(model: str, inputs: Row, outputs: Sequence[str], number: str, *, decoupled: bool = False) -> None:
+    """Triton 24.10 has no way to cancel a child: ask the model itself. It ignores numbers it does not know."""
+    stop = _request(model, inputs, outputs, {"cancel": number})
+    work = (lambda: list(stop.exec(decoupled=True))) if decoupled else stop.exec
+    asyncio.get_running_loop().run_in_executor(None, work)
 
 
 async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:

@@ -1,15 +1,13 @@
-"""Text → speech with a Coqui VITS voice.
+"""Text → speech: finds the voice, reads the text as words, and joins the clauses of a voice without a seam.
 
-A voice is a folder: `config.json` (Coqui's own, with the phoneme table as `characters`), `model.safetensors` (the
-network as inference needs it, weight norms folded) and `voice.json` (name, languages). The same text in the same
-voice gives the same sound, alone or in a crowd: its noise is drawn from a seed that is computed from the text.
+A checkpoint's `config.json` says which engine it wants: Coqui's VITS (`tritone.vits`), Tacotron 2 with a vocoder
+(`tritone.tacotron`) or XTTS (`tritone.xtts`); `tritone.espeak` needs no checkpoint. Every voice declares its languages.
+The same text in the same voice gives the same sound, alone or in a crowd, as a whole or clause by clause.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,20 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pysbd
-import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
-from safetensors.torch import load_file
-from torch import nn
-from torch.nn.utils import parametrize
-from TTS.tts.configs.vits_config import VitsConfig
-from TTS.tts.models.vits import Vits
 
+from tritone import clauses
 from tritone.errors import InvalidInput, NotServed
-from tritone.phonemes import Phonemizer
+from tritone.normalization import Word, is_han, read
+from tritone.voice import Engine, Sound
 
 MIN_SPEED, MAX_SPEED = 0.5, 2.0  # beyond, VITS slurs or swallows phonemes
+
+# Loudness: every clause has the same power where there is speech.
+LOUDNESS = 0.1  # root mean square of its loud frames: −20 dB of full scale
+MAX_GAIN = 4.0
+PEAK = 0.97
+FRAME_S = 0.01
+# What is quieter than this part of the loudest frame, 40 dB below, is no speech.
+FLOOR = 0.01
+LEAD_S, TAIL_S, FADE_S = 0.03, 0.08, 0.005  # kept before and behind the speech of a clause; faded at both ends
 
 # First words of Unicode letter names, after compatibility normalisation ("ﬁ" → "fi", "µ" → "μ"). espeak reads Greek
 # letters by name in any language.
@@ -39,153 +40,223 @@ _DEFAULT_SCRIPTS = {"LATIN", "GREEK"}
 
 
 @dataclass(frozen=True)
+class Clause:
+    """What is spoken in one breath."""
+
+    words: tuple[Word, ...]
+    prepared: Any  # the words as the engine reads them
+    pause: float  # seconds of silence behind it
+
+
+@dataclass(frozen=True)
 class Script:
     """A text as one voice will speak it."""
 
-    sentences: tuple[str, ...]  # phonemes
+    engine: Engine
+    clauses: tuple[Clause, ...]
     speed: float
 
 
 @dataclass(frozen=True)
+class TimedWord:
+    """A word in the sound, as its writer wrote it; times in seconds."""
+
+    text: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True)
 class Speech:
-    """Speech of one utterance."""
+    """Speech of one text."""
 
     audio: NDArray[np.float32]  # (n_samples,), within ±1
     sampling_rate: int  # Hz
-
-
-class Voice(BaseModel):
-    """`voice.json`: who speaks, and what."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    languages: list[str]  # primary subtags: "en", "zh"
+    voice: str
+    words: tuple[TimedWord, ...]  # empty if the engine does not know its times
 
 
 class Speaker:
-    """One voice, loaded. Utterances run one after another: padding a batch would change the last samples of the
-    shorter ones, as VITS' waveform decoder does not mask its convolutions."""
+    """The voices of a server; a text goes to the first that can speak it."""
 
-    def __init__(self, network: Vits, voice: Voice, device: str, max_characters: int) -> None:
+    def __init__(self, engines: Sequence[Engine], max_characters: int) -> None:
+        self._engines = list(engines)
         self._max_characters = max_characters
-        self.voice = voice
-        self.sampling_rate = int(network.config.audio.sample_rate)
-        self._network = network.to(device).eval()
-        self._device = torch.device(device)
-        self._phonemize = Phonemizer(network.config.phoneme_language)  # the accent: "en-us"
-        self._split = pysbd.Segmenter(language=voice.languages[0], clean=False)
-        self._lock = threading.Lock()  # speed and seed are global to the network and to torch
 
     @classmethod
-    def load(cls, directory: Path, device: str, max_characters: int) -> Speaker:
-        """Load a voice from its folder onto a torch device ("cpu", "cuda:0") and speak once, to warm up.
+    def load(
+        cls, directories: Sequence[Path], device: str, max_characters: int, espeak_languages: Sequence[str] = ()
+    ) -> Speaker:
+        """Load voices onto a torch device ("cpu", "cuda:0") and let each speak once, to warm up.
 
         Args:
+            directories: one voice each; the first is the voice of a text that asks for none.
             max_characters: the longest text it will take.
+            espeak_languages: what espeak-ng itself shall speak ("zh"), after all other voices.
         """
-        config = _read_config(directory)
-        network = build_network(config)
-        network.load_state_dict(load_file(directory / "model.safetensors"))
-        voice = Voice.model_validate_json((directory / "voice.json").read_text(encoding="utf-8"))
-        speaker = cls(network, voice, device, max_characters)
-        speaker.synthesize(speaker._phonemize("1"))  # a number is a word in every language
-        return speaker
+        engines = [_load(directory, device) for directory in directories]
+        if espeak_languages:
+            from tritone.espeak import Espeak
 
-    def speak(self, scripts: Sequence[Script]) -> list[Speech]:
-        """Speak each script."""
-        return [self._speak(script) for script in scripts]
+            engines.append(Espeak(espeak_languages))
+        speaker = cls(engines, max_characters)
+        for voice in (engine.voice for engine in engines):
+            for language in voice.languages:
+                speaker.speak([speaker.prepare("你好。" if language == "zh" else "one.", voice.name, language)])
+        return speaker
 
     def prepare(self, text: str, voice: str = "", language: str = "", speed: float = 1.0) -> Script:
         """A text as `speak` takes it.
 
         Args:
-            voice: "" is the voice that is loaded.
-            language: a tag such as "en" or "en-US"; "" is whatever the voice speaks.
+            voice: a voice's name; "" is the first that speaks the language and can read the text.
+            language: a tag such as "en" or "en-US"; "" is what the text looks like.
             speed: 2.0 is twice as fast.
 
         Raises InvalidInput if the text is too long or has nothing to speak, or if the speed, voice, language or
-        script is not this voice's.
+        script is no voice's.
         """
         if len(text) > self._max_characters:
             raise InvalidInput(f"text has {len(text):,} characters, the limit is {self._max_characters:,}")
         if not MIN_SPEED <= speed <= MAX_SPEED:  # NaN fails too
             raise InvalidInput(f"speed is {speed:g}, it must be from {MIN_SPEED:g} to {MAX_SPEED:g}")
-        if voice not in ("", self.voice.name):
-            raise InvalidInput(f"voice {voice!r} is unknown; {self._offer()}")
-        if language and _primary(language) not in self.voice.languages:
-            raise InvalidInput(f"language {language!r} is not spoken; {self._offer()}")
-        self._check_script(text)
-        sentences = [self._phonemize(sentence) for sentence in self._split.segment(text)]
-        sentences = [phonemes for phonemes in sentences if any(symbol.isalpha() for symbol in phonemes)]
-        if not sentences:
+        engine = self._engine(text, voice, primary(language))
+        spoken = _language(text, engine, primary(language))
+        parts = [
+            (tuple(read(clause, spoken)), clauses.pause_after(clause) / speed) for clause in clauses.split(text, spoken)
+        ]
+        prepared = [
+            Clause(words, ready, pause)
+            for words, pause in parts
+            if (ready := engine.prepare([word.spoken for word in words])) is not None
+        ]
+        if not prepared:
             raise InvalidInput(f"text has nothing to speak: {text[:40]!r}")
-        return Script(tuple(sentences), float(speed))
+        return Script(engine, tuple(prepared), float(speed))
 
-    def _check_script(self, text: str) -> None:
-        readable = set().union(*(_SCRIPTS.get(language, _DEFAULT_SCRIPTS) for language in self.voice.languages))
-        for letter in filter(str.isalpha, unicodedata.normalize("NFKC", text)):
-            if unicodedata.name(letter, "UNNAMED").split()[0] not in readable:
-                raise InvalidInput(f"text holds {letter!r}, which the voice cannot read; {self._offer()}")
+    def speak(self, scripts: Sequence[Script]) -> list[Speech]:
+        """Speak each script; clauses of one voice go to its engine together."""
+        sounds: dict[tuple[int, int], Sound] = {}
+        for engine in self._engines:
+            own = [
+                ((number, place), (clause.prepared, script.speed))
+                for number, script in enumerate(scripts)
+                if script.engine is engine
+                for place, clause in enumerate(script.clauses)
+            ]
+            if own:
+                spoken = engine.synthesize([clause for _, clause in own])
+                sounds |= zip([key for key, _ in own], spoken, strict=True)
+        return [
+            _join(script, [sounds[number, place] for place in range(len(script.clauses))])
+            for number, script in enumerate(scripts)
+        ]
+
+    def _engine(self, text: str, voice: str, language: str) -> Engine:
+        """The first voice that is as wished and can read the text."""
+        known = [engine for engine in self._engines if voice in ("", engine.voice.name)]
+        if not known:
+            raise InvalidInput(f"voice {voice!r} is unknown; {self._offer()}")
+        fitting = [engine for engine in known if not language or language in engine.voice.languages]
+        if not fitting:
+            by = f" by voice {voice!r}" if voice else ""
+            raise InvalidInput(f"language {language!r} is not spoken{by}; {self._offer()}")
+        unreadable = [_unreadable(text, engine) for engine in fitting]
+        able = [engine for engine, letter in zip(fitting, unreadable, strict=True) if not letter]
+        if not able:
+            who = f"voice {voice!r}" if voice else "no voice"
+            cannot = "cannot read" if voice else "can read"
+            raise InvalidInput(f"text holds {unreadable[0]!r}, which {who} {cannot}; {self._offer()}")
+        return able[0]
 
     def _offer(self) -> str:
-        return f"voices: {self.voice.name} (languages: {', '.join(self.voice.languages)})"
-
-    def _speak(self, script: Script) -> Speech:
-        parts = [self.synthesize(phonemes, script.speed) for phonemes in script.sentences]
-        return Speech(np.concatenate(parts), self.sampling_rate)
-
-    def encode(self, phonemes: str) -> list[int]:
-        """Symbol numbers of a phoneme string. Phonemes that the voice lacks are left out (Coqui would log the text)."""
-        tokenizer = self._network.tokenizer
-        known = set(tokenizer.characters.vocab)
-        ids: list[int] = tokenizer.text_to_ids("".join(symbol for symbol in phonemes if symbol in known))
-        return ids
-
-    @torch.inference_mode()
-    def synthesize(self, phonemes: str, speed: float = 1.0) -> NDArray[np.float32]:
-        """Waveform float32 (n_samples,) of one phonemised sentence, its noise seeded by the phonemes."""
-        ids = torch.tensor([self.encode(phonemes)], device=self._device)  # (1, n_symbols)
-        devices = [self._device] if self._device.type == "cuda" else []
-        with self._lock, torch.random.fork_rng(devices):
-            torch.manual_seed(_seed(phonemes))
-            self._network.length_scale = self._network.args.length_scale / speed
-            waveform = self._network.inference(ids)["model_outputs"]  # (1, 1, n_samples)
-        return np.asarray(waveform[0, 0].float().cpu().numpy())
+        voices = [f"{engine.voice.name} ({', '.join(engine.voice.languages)})" for engine in self._engines]
+        return f"voices and their languages: {'; '.join(voices)}"
 
 
-def build_network(config: VitsConfig) -> Vits:
-    """An untrained `Vits` that takes the weights of `model.safetensors`."""
-    return fold_for_inference(Vits(config))
-
-
-def fold_for_inference(network: Vits) -> Vits:
-    """Fold the weight norms of a network and drop the modules that only training needs, in place."""
-    for module in network.modules():
-        if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight")
-    del network.posterior_encoder
-    predictor = network.duration_predictor
-    if network.args.use_sdp:
-        del predictor.post_pre, predictor.post_convs, predictor.post_proj, predictor.post_flows
-        predictor.flows[1] = nn.Identity()  # Coqui skips it: "remove a useless vflow"
-    return network
-
-
-def _read_config(directory: Path) -> VitsConfig:
-    content: dict[str, Any] = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-    if content.get("model") != "vits":
-        raise NotServed(f"{directory} holds a Coqui {content.get('model')!r} voice; only 'vits' voices are served")
-    config = VitsConfig()
-    config.from_dict(content)
-    config.model_args.init_discriminator = False
-    return config
-
-
-def _primary(language: str) -> str:
+def primary(language: str) -> str:
     """Primary subtag of a language tag: "en-US" → "en"."""
     return language.strip().replace("_", "-").split("-")[0].lower()
 
 
-def _seed(phonemes: str) -> int:
-    return int.from_bytes(hashlib.blake2b(phonemes.encode(), digest_size=8).digest(), "big") >> 1
+def _load(directory: Path, device: str) -> Engine:
+    """The engine that a voice's `config.json` asks for."""
+    model = json.loads((directory / "config.json").read_text(encoding="utf-8")).get("model")
+    if model == "vits":
+        from tritone.vits import Vits
+
+        return Vits.load(directory, device)
+    if model == "tacotron2":
+        from tritone.tacotron import Tacotron
+
+        return Tacotron.load(directory, device)
+    if model == "xtts":
+        from tritone.xtts import Xtts
+
+        return Xtts.load(directory, device)
+    raise NotServed(f"{directory.name} holds a Coqui {model!r} voice; served are vits, tacotron2 and xtts")
+
+
+def _language(text: str, engine: Engine, wished: str) -> str:
+    """The language that a text is read in."""
+    spoken = engine.voice.languages
+    if wished:
+        return wished
+    if "zh" in spoken and any(map(is_han, text)):
+        return "zh"
+    return next((language for language in spoken if language != "zh"), spoken[0])
+
+
+def _unreadable(text: str, engine: Engine) -> str:
+    """The first letter that a voice cannot read, or ""."""
+    readable = set().union(*(_SCRIPTS.get(language, _DEFAULT_SCRIPTS) for language in engine.voice.languages))
+    for letter in filter(str.isalpha, unicodedata.normalize("NFKC", text)):
+        if unicodedata.name(letter, "UNNAMED").split()[0] not in readable:
+            return letter
+    return ""
+
+
+# ---- sound
+
+
+def _join(script: Script, sounds: Sequence[Sound]) -> Speech:
+    """The clauses one behind the other, and when each word is said."""
+    rate = script.engine.sampling_rate
+    parts: list[NDArray[np.float32]] = []
+    words: list[TimedWord] = []
+    begin = 0.0
+    for clause, sound in zip(script.clauses, sounds, strict=True):
+        audio, skipped = finish(sound.audio, rate, clause.pause)
+        last = len(audio) / rate - clause.pause
+        for word, (start, end) in zip(clause.words, sound.times, strict=bool(sound.times)):
+            start, end = (begin + min(max(time - skipped, 0.0), last) for time in (start, end))
+            words.append(TimedWord(word.text, round(start, 3), round(end, 3)))
+        parts.append(audio)
+        begin += len(audio) / rate
+    return Speech(np.concatenate(parts), rate, script.engine.voice.name, tuple(words))
+
+
+def finish(audio: NDArray[np.float32], rate: int, pause: float) -> tuple[NDArray[np.float32], float]:
+    """A clause as it is heard, and how many seconds its start was cut by.
+
+    At the common loudness, with little silence around the speech, faded at both ends so that no seam clicks, and with
+    `pause` seconds of silence behind it.
+    """
+    frame = int(FRAME_S * rate)
+    frames = audio[: len(audio) // frame * frame].reshape(-1, frame)
+    power = np.sqrt((frames.astype(np.float64) ** 2).mean(axis=1)) if len(frames) else np.zeros(0)
+    loud = np.flatnonzero(power > FLOOR * power.max(initial=0.0))
+    if not len(loud):
+        return np.zeros(max(int(pause * rate), 1), np.float32), 0.0
+    first = max(int(loud[0]) * frame - int(LEAD_S * rate), 0)
+    last = min((int(loud[-1]) + 1) * frame + int(TAIL_S * rate), len(audio))
+    spoken = audio[first:last] * _gain(audio, power)
+    ramp = np.linspace(0, 1, min(int(FADE_S * rate), len(spoken) // 2), dtype=np.float32)
+    spoken[: len(ramp)] *= ramp
+    spoken[len(spoken) - len(ramp) :] *= ramp[::-1]
+    return np.concatenate([spoken, np.zeros(int(pause * rate), np.float32)]), first / rate
+
+
+def _gain(audio: NDArray[np.float32], power: NDArray[np.float64]) -> np.float32:
+    level = float(np.sqrt((power[power > 0.1 * power.max()] ** 2).mean()))
+    return np.float32(min(LOUDNESS / level, MAX_GAIN, PEAK / float(np.abs(audio).max())))

@@ -91,7 +91,8 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
     together = tts.execute(
         tts.request(text=[SENTENCES[0]]), tts.request(text=["   "]), tts.request(text=[SENTENCES[1]], speed=[1.2])
     )
-    [alone] = tts.execute(tts.request(text=[SENTENCES[0]]))
+    together = [response for [response] in together]
+    [[alone]] = tts.execute(tts.request(text=[SENTENCES[0]]))
     assert np.array_equal(together[0]["audio"], alone["audio"])
     assert together[1].error().code() == INVALID
     plug(audio_decoder=serve("audio_decoder"), whisper=whisper)
@@ -107,26 +108,27 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
     [
         ({"speed": [9.0]}, "9"),
         ({"voice": ["nobody"]}, "nobody"),
-        ({"language": ["zh"]}, "zh"),
+        ({"language": ["fr"]}, "fr"),
+        ({"response_format": ["aac"]}, "'aac', it must be one of wav, flac, mp3, opus"),
     ],
 )
 def test_a_wish_that_the_voice_cannot_grant_is_named(serve, inputs, named):
     tts = serve("tts")
-    bad, good = tts.execute(tts.request(text=["Hello."], **inputs), tts.request(text=["Hello."]))
+    [bad], [good] = tts.execute(tts.request(text=["Hello."], **inputs), tts.request(text=["Hello."]))
     assert named in message(bad)
     assert not good.has_error()
 
 
 def test_text_over_the_limit_is_refused_with_both_numbers(serve):
     tts = serve("tts", max_characters="20")
-    [response] = tts.execute(tts.request(text=["a" * 21]))
+    [[response]] = tts.execute(tts.request(text=["a" * 21]))
     assert "21" in message(response)
     assert "20" in message(response)
 
 
 def test_windows_of_many_users_come_back_to_their_callers(serve):
     tts, whisper, log_mel = serve("tts"), serve("whisper"), serve("transcribe").model.listener.log_mel
-    spoken = [tts.execute(tts.request(text=[sentence]))[0] for sentence in SENTENCES]
+    spoken = [tts.execute(tts.request(text=[sentence]))[0][0] for sentence in SENTENCES]
     features = [log_mel(_resample(speech["audio"], speech["sampling_rate"][0])) for speech in spoken]
     requests = [whisper.request(input_features=[f], language=[""], task=[""]) for f in features]
     broken = whisper.request(input_features=[np.full_like(features[0], np.nan)])
@@ -314,6 +316,66 @@ def test_a_full_face_refuses_at_once(serve):
     answers = face.execute(*(face.request(text_input=["Hello."]) for _ in range(3)))
     codes = [response.error().code() if response.has_error() else None for [response] in answers]
     assert codes == [None, UNAVAILABLE, UNAVAILABLE]
+
+
+def test_a_text_is_streamed_clause_by_clause_as_it_would_be_spoken_at_once(serve):
+    tts, stream = serve("tts"), serve("speak_stream")
+    plug(tts=tts)
+    text = " ".join(SENTENCES)
+    [[whole]] = tts.execute(tts.request(text=[text]))
+    [pieces] = stream.execute(stream.request(text=[text], response_format=["mp3"]))
+    assert [piece["index"][0] for piece in pieces] == [0, 1, 2]
+    assert [piece["text"][0].decode() for piece in pieces] == list(SENTENCES)
+    assert np.array_equal(np.concatenate([piece["audio"] for piece in pieces]), whole["audio"])
+    for name in ("word_start", "word_end"):
+        assert np.concatenate([piece[name] for piece in pieces]) == pytest.approx(whole[name], abs=0.01)
+    assert b" ".join(word for piece in pieces for word in piece["word"]).decode() == text
+    rate = pieces[0]["sampling_rate"][0]
+    file = soundfile.SoundFile(io.BytesIO(pieces[0]["audio_bytes"][0]))
+    assert (file.format, file.samplerate) == ("MP3", rate)
+    assert file.frames == pytest.approx(len(pieces[0]["audio"]), abs=2400)
+
+
+def test_a_stream_that_cannot_be_spoken_is_refused(serve):
+    plug(tts=serve("tts"))
+    stream = serve("speak_stream", max_characters="20")
+    [[nothing], [long], [foreign]] = stream.execute(
+        stream.request(text=["?!"]), stream.request(text=["a" * 21]), stream.request(text=["привет"])
+    )
+    assert [response.error().code() for response in (nothing, long, foreign)] == [INVALID] * 3
+    assert "nothing to speak" in message(nothing)
+    assert "21 characters, the limit is 20" in message(long)
+    assert "voices and their languages: en_US-joe-medium (en); espeak-ng (en, zh)" in message(foreign)
+
+
+def test_an_answer_that_cannot_be_spoken_is_silence_with_the_reason(serve):
+    plug(tts=serve("tts"))
+    face = serve("speak_answer")
+    [[good], [foreign]] = face.execute(face.request(text=["Yes."]), face.request(text=["привет"]))
+    assert good["speech_error"][0] == b""
+    assert good["word"].tolist() == [b"Yes."]
+    assert soundfile.info(io.BytesIO(good["audio_wav"][0])).duration > 0.3
+    assert "'п', which no voice can read" in foreign["speech_error"][0].decode()
+    assert soundfile.info(io.BytesIO(foreign["audio_wav"][0])).frames == 0
+
+
+def test_a_spoken_question_about_a_picture_is_answered_aloud_in_a_stream(serve):
+    tts, whisper = serve("tts"), serve("whisper")
+    plug(tts=tts, whisper=whisper, audio_decoder=serve("audio_decoder"), llava=serve("llava"))
+    plug(transcribe=serve("transcribe"))
+    [[question]] = tts.execute(tts.request(text=["What color is the circle in this picture?"]))
+    assistant = serve("voice_assistant_stream")
+    request = assistant.request(audio_bytes=[question["audio_wav"][0]], image_bytes=[[png(("red", "circle"))]])
+    [[first, *pieces]] = assistant.execute(request)
+    assert words(first["transcript"][0].decode()) == ["what", "color", "is", "the", "circle", "in", "this", "picture"]
+    assert first["hear_ms"][0] > 0
+    text = b"".join(piece["text_output"][0] for piece in pieces).decode()
+    assert "red" in text.lower()
+    assert pieces[-1]["finish_reason"][0] == b"stop"
+    transcribe = serve("transcribe")
+    sound = np.concatenate([piece["audio"] for piece in pieces])
+    [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[wav(sound, pieces[0]["sampling_rate"][0])]))
+    assert words(heard["text"][0].decode()) == words(text)
 
 
 def test_captions_of_many_users_meet_in_one_batch_and_a_bad_one_fails_alone(serve):

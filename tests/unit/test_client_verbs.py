@@ -23,6 +23,7 @@ from tritone_client._media import audio_bytes
 
 WAV = audio_bytes(np.array([0.0, 0.5, -0.5, 0.25]), 22_050)
 ANSWER = {"text_output": "它是红色的。", "finish_reason": "stop", "prompt_tokens": 90, "completion_tokens": 7}
+WORDS = {"word": ["It", "is."], "word_start": [0.0, 0.25], "word_end": [0.25, 0.5]}
 PIECES = [
     {"text_output": "It is", "finish_reason": "", "prompt_tokens": 9, "completion_tokens": 2},
     {"text_output": " red.", "finish_reason": "stop", "prompt_tokens": 9, "completion_tokens": 4},
@@ -70,7 +71,7 @@ def test_transcribe_sends_the_file_and_reads_text_and_segments():
         "initial_prompt": ["Names: 小明".encode()],
         "word_timestamps": [True],
     }
-    assert transcript.words == (Word(0.25, 1.0, "Hello."), Word(1.5, 2.25, "你好。"))
+    assert transcript.words == (Word("Hello.", 0.25, 1.0), Word("你好。", 1.5, 2.25))
     assert (transcript.text, transcript.language, transcript.duration) == ("Hello. 你好。", "en", 2.5)
     assert transcript.segments == (Segment(0.0, 1.0, "Hello."), Segment(1.5, 2.5, "你好。"))
 
@@ -121,8 +122,11 @@ def test_a_wish_that_is_neither_true_nor_false_is_refused():
 
 
 def test_speak_sends_text_as_utf8_and_speed_as_float32():
-    client, requests = client_of({"audio": [0.0, 0.5], "sampling_rate": 22_050, "audio_wav": WAV})
+    client, requests = client_of(
+        {"audio": [0.0, 0.5], "sampling_rate": 22_050, "audio_wav": WAV, "voice": "joe", **WORDS}
+    )
     speech = client.speak("你好", voice="joe", speed=2)
+    assert "audio_bytes" not in requests[0].outputs  # nobody asked for another format
     assert sent(requests[0]) == {"text": ["你好".encode()], "voice": [b"joe"], "speed": [2.0]}
     assert requests[0].inputs["speed"].dtype == np.float32
     assert speech.audio.tolist() == [0.0, 0.5]
@@ -257,6 +261,8 @@ def test_converse_by_voice_reads_transcript_answer_and_speech():
         "text_output": "Red.",
         "finish_reason": "stop",
         "audio_wav": WAV,
+        **WORDS,
+        "speech_error": "",
     }
     client, requests = client_of(reply_outputs)
     reply = client.converse(b"question", b"png", voice="joe", speed=1.5, max_tokens=4)
@@ -270,6 +276,7 @@ def test_converse_by_voice_reads_transcript_answer_and_speech():
     assert (reply.transcript, reply.text, reply.question_duration) == ("What color?", "Red.", 1.5)
     assert reply.speech.sampling_rate == 22_050
     assert reply.speech.audio.tolist() == [0.0, 0.5, -0.5, 0.25]
+    assert [word.text for word in reply.speech.words] == ["It", "is."]
 
 
 @pytest.mark.parametrize(

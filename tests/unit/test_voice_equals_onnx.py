@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 
 from tritone import checkpoints
-from tritone.tts import Speaker
+from tritone.vits import Phonemes, Vits
 
 PHONEMES = ["wˌʌt kˈʌlɚɹ ɪz ðə sˈɜːkəl ɪn ðɪs pˈɪktʃɚ?", "həlˈoʊ."]
 
@@ -20,8 +20,8 @@ def original() -> Path:
 
 
 @pytest.fixture(scope="module")
-def speaker() -> Speaker:
-    silent = Speaker.load(checkpoints.path("tts"), "cpu", 200)
+def voice() -> Vits:
+    silent = Vits.load(checkpoints.path("tts"), "cpu")
     silent._network.inference_noise_scale = silent._network.inference_noise_scale_dp = 0.0
     return silent
 
@@ -34,9 +34,7 @@ def piper_ids(original: Path, phonemes: str) -> list[int]:
 
 @pytest.mark.parametrize("phonemes", PHONEMES)
 @pytest.mark.parametrize("speed", [1.0, 1.5])
-def test_the_coqui_voice_equals_the_onnx_original(
-    speaker: Speaker, original: Path, phonemes: str, speed: float
-) -> None:
+def test_the_coqui_voice_equals_the_onnx_original(voice: Vits, original: Path, phonemes: str, speed: float) -> None:
     ids = np.array([piper_ids(original, phonemes)], np.int64)
     noise, length, noise_of_durations = 0.0, 1 / speed, 0.0
     inputs = {
@@ -45,7 +43,7 @@ def test_the_coqui_voice_equals_the_onnx_original(
         "scales": np.array([noise, length, noise_of_durations], np.float32),
     }
     (expected,) = onnxruntime.InferenceSession(original).run(None, inputs)
-    waveform = speaker.synthesize(phonemes, speed)
+    (sound,) = voice.synthesize([(Phonemes(phonemes, (0,) * len(phonemes), 1), speed)])
     assert np.abs(expected).max() > 0.1  # there is speech to compare
-    assert waveform.shape == expected.reshape(-1).shape
-    assert np.abs(waveform - expected.reshape(-1)).max() < 1e-3
+    assert sound.audio.shape == expected.reshape(-1).shape
+    assert np.abs(sound.audio - expected.reshape(-1)).max() < 1e-3

@@ -50,7 +50,7 @@ def whisper(directory: Path) -> Whisper:
 @pytest.fixture(scope="module")
 def recordings() -> list[np.ndarray]:
     """Mono 16 kHz audio of each sentence, spoken by the tiny voice."""
-    speaker = Speaker.load(checkpoints.path("tts"), "cpu", 200)
+    speaker = Speaker.load([checkpoints.path("tts")], "cpu", 200)
     speeches = speaker.speak([speaker.prepare(sentence) for sentence in SENTENCES])
     return [soxr.resample(speech.audio, speech.sampling_rate, SAMPLING_RATE) for speech in speeches]
 

@@ -15,6 +15,8 @@ from tritone_client._exceptions import (
     RequestTimedOut,
     ServerUnavailable,
 )
+from tritone_client._heard import captions, heard
+from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client._mock import MockTransport
 from tritone_client._search import ImageIndex
 from tritone_client._transport import GrpcTransport, Transport
@@ -23,10 +25,13 @@ from tritone_client._types import (
     AnswerChunk,
     AudioLike,
     ImageLike,
+    Latencies,
     Messages,
     Reply,
+    ReplyChunk,
     Segment,
     Speech,
+    SpeechChunk,
     Transcript,
     TranscriptChunk,
     Word,
@@ -45,6 +50,7 @@ __all__ = [
     "ImageLike",
     "InferenceFailed",
     "InvalidInput",
+    "Latencies",
     "Match",
     "Messages",
     "MockTransport",
@@ -52,14 +58,22 @@ __all__ = [
     "NotServed",
     "Overloaded",
     "Reply",
+    "ReplyChunk",
     "Request",
     "RequestTimedOut",
     "Segment",
     "ServerUnavailable",
     "Speech",
+    "SpeechChunk",
     "TextTruncated",
     "Transcript",
     "TranscriptChunk",
     "Transport",
+    "Turn",
+    "TurnDetector",
     "Word",
+    "blocks_of",
+    "captions",
+    "heard",
+    "turns",
 ]

@@ -7,10 +7,9 @@ return `call.parse(outputs)`.
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import numpy.typing as npt
 
 from tritone_client import _models
@@ -111,12 +110,6 @@ def transcribe_stream(
     return Call(_request(_models.TRANSCRIBE_STREAM, delivery, inputs), _transcript_chunk)
 
 
-def speak(delivery: Delivery, text: str, voice: str | None, language: str | None, speed: float | None) -> Call[Speech]:
-    """Text to speech."""
-    inputs = {"text": text, "voice": voice, "language": language, "speed": speed}
-    return Call(_request(_models.TTS, delivery, inputs), _speech)
-
-
 def ask(delivery: Delivery, inputs: dict[str, Any]) -> Call[Answer]:
     """A question to the language model; `inputs` from `chat_inputs`."""
     return Call(_request(_models.LLAVA_ANSWER, delivery, inputs), _answer)
@@ -157,7 +150,7 @@ def converse(
 
 
 def chat_inputs(
-    question: str,
+    question: str | None,
     image: ImageLike | None,
     images: Sequence[ImageLike] | None,
     messages: Messages | None,
@@ -182,8 +175,8 @@ def caption_question(language: str) -> str:
 # ---- requests
 
 
-def _request(model: Model, delivery: Delivery, values: Mapping[str, Any]) -> Request:
-    """The request with a tensor for every value that is not None.
+def _request(model: Model, delivery: Delivery, values: Mapping[str, Any], leave_out: Sequence[str] = ()) -> Request:
+    """The request with a tensor for every value that is not None, for all outputs but those to leave out.
 
     Raises: InvalidInput: naming the tensor; also for a time-out that is not a positive number.
     """
@@ -195,7 +188,8 @@ def _request(model: Model, delivery: Delivery, values: Mapping[str, Any]) -> Req
     if missing:
         raise InvalidInput(f"{', '.join(missing)} of '{model.name}' must not be None")
     request_id = str(uuid.uuid4()) if delivery.request_id is None else delivery.request_id
-    return Request(model.name, inputs, tuple(t.name for t in model.outputs), request_id, delivery.timeout_s)
+    outputs = tuple(tensor.name for tensor in model.outputs if tensor.name not in leave_out)
+    return Request(model.name, inputs, outputs, request_id, delivery.timeout_s)
 
 
 def _images(image: ImageLike | None, images: Sequence[ImageLike] | None) -> list[bytes] | None:
@@ -232,19 +226,13 @@ def _transcript_chunk(outputs: Outputs) -> TranscriptChunk:
 
 def _heard(outputs: Outputs) -> dict[str, Any]:
     segments = zip(outputs["segment_start"][0], outputs["segment_end"][0], outputs["segment_text"][0], strict=True)
-    words = zip(outputs["word_start"][0], outputs["word_end"][0], outputs["word"][0], strict=True)
     return {
         "text": _text(outputs, "text"),
         "language": _text(outputs, "language"),
         "duration": float(outputs["duration"][0, 0]),
         "segments": tuple(Segment(float(start), float(end), str(text, "utf-8")) for start, end, text in segments),
-        "words": tuple(Word(float(start), float(end), str(text, "utf-8")) for start, end, text in words),
+        "words": _words(outputs),
     }
-
-
-def _speech(outputs: Outputs) -> Speech:
-    audio = np.array(outputs["audio"][0], np.float32)  # copied: the wire's buffer is read-only
-    return Speech(audio, int(outputs["sampling_rate"][0, 0]), outputs["audio_wav"][0, 0])
 
 
 def _answer(outputs: Outputs) -> Answer:
@@ -260,13 +248,22 @@ def _reply(outputs: Outputs) -> Reply:
     return Reply(
         transcript=_text(outputs, "transcript"),
         text=_text(outputs, "text_output"),
-        speech=Speech.from_wav(outputs["audio_wav"][0, 0]),
+        speech=replace(Speech.from_wav(outputs["audio_wav"][0, 0]), words=_words(outputs)),
         question_duration=float(outputs["duration"][0, 0]),
         finish_reason=_text(outputs, "finish_reason"),
+        speech_error=_text(outputs, "speech_error"),
     )
 
 
+def _words(outputs: Outputs) -> tuple[Word, ...]:
+    """Words in time, of outputs `word`, `word_start` and `word_end`."""
+    times = zip(outputs["word_start"][0], outputs["word_end"][0], strict=True)
+    spoken = zip(outputs["word"][0], times, strict=True)
+    return tuple(Word(str(text, "utf-8"), float(start), float(end)) for text, (start, end) in spoken)
+
+
 def _text(outputs: Outputs, name: str) -> str:
+    """The one string of an output."""
     return str(outputs[name][0, 0], "utf-8")
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client import _calls, _embeddings
+from tritone_client import _calls, _embeddings, _speech
 from tritone_client._calls import Call, Delivery
 from tritone_client._chat import Chat
 from tritone_client._embeddings import Match, TextTruncated
@@ -22,7 +22,9 @@ from tritone_client._types import (
     ImageLike,
     Messages,
     Reply,
+    ReplyChunk,
     Speech,
+    SpeechChunk,
     Transcript,
     TranscriptChunk,
 )
@@ -106,11 +108,34 @@ class Client:
         voice: str | None = None,
         language: str | None = None,
         speed: float | None = None,
+        response_format: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Speech:
-        """Say a text aloud; `speed` 2 is twice as fast as usual."""
-        return self._send(_calls.speak(self._delivery(timeout_s, request_id), text, voice, language, speed))
+        """Say a text aloud.
+
+        Args:
+            voice, language: who speaks; the first voice that can read the text when None.
+            speed: 2 is twice as fast as usual.
+            response_format: "wav", "flac", "mp3" or "opus": the kind of file in `Speech.encoded`.
+        """
+        inputs = _speech_inputs(text, voice, language, speed, response_format)
+        return self._send(_speech.speak(self._delivery(timeout_s, request_id), inputs))
+
+    def speak_stream(
+        self,
+        text: str,
+        *,
+        voice: str | None = None,
+        language: str | None = None,
+        speed: float | None = None,
+        response_format: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[SpeechChunk, None, None]:
+        """Like `speak`, but each clause comes as soon as it is spoken; closing the generator stops the voice."""
+        inputs = _speech_inputs(text, voice, language, speed, response_format)
+        return self._stream(_speech.speak_stream(self._delivery(timeout_s, request_id), inputs))
 
     def ask(
         self,
@@ -230,6 +255,46 @@ class Client:
             )
         )
 
+    def converse_stream(
+        self,
+        audio: AudioLike | None = None,
+        image: ImageLike | None = None,
+        *,
+        sampling_rate: int | None = None,
+        text: str | None = None,
+        images: Sequence[ImageLike] | None = None,
+        messages: Messages | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
+        language: str | None = None,
+        voice: str | None = None,
+        speed: float | None = None,
+        aloud: bool = True,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[ReplyChunk, None, None]:
+        """Like `converse`, but the transcript and each clause of the answer come as soon as they are there.
+
+        Closing the generator stops the answer on the server: for a listener who interrupts. `heard` then says what
+        to write into the history.
+
+        Args:
+            language: of the spoken question.
+            aloud: False: the answer is text only.
+        """
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        manner = {"language": language, "voice": voice, "speed": speed, "modalities": None if aloud else ["text"]}
+        inputs = _calls.chat_inputs(text, image, images, messages, options) | manner
+        delivery = self._delivery(timeout_s, request_id)
+        call = _speech.converse_stream(delivery, audio, sampling_rate, inputs)
+        return self._stream(call, lambda chunk: chunk.finish_reason is not None)
+
     def embed_text(
         self, texts: str | Sequence[str], *, timeout_s: float | None = None, request_id: str | None = None
     ) -> npt.NDArray[np.float32]:
@@ -319,8 +384,11 @@ class Client:
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))
 
-    def _stream(self, call: Call[T], is_last: Callable[[T], bool]) -> Generator[T, None, None]:
-        """The pieces. The last one must say that it is: a stream that breaks off is no short answer."""
+    def _stream(self, call: Call[T], is_last: Callable[[T], bool] = lambda _: True) -> Generator[T, None, None]:
+        """The chunks of an answer. The last one must say that it is: a stream that breaks off is no short answer.
+
+        Raises: InferenceFailed: it broke off.
+        """
         chunk = None
         responses = self._transport.stream(call.request)
         try:
@@ -342,3 +410,9 @@ class Client:
         except Error as error:
             return str(error)
         return None if ready else "it answers, but is not ready"
+
+
+def _speech_inputs(
+    text: str, voice: str | None, language: str | None, speed: float | None, response_format: str | None
+) -> dict[str, object]:
+    return {"text": text, "voice": voice, "language": language, "speed": speed, "response_format": response_format}

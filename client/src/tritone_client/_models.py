@@ -117,6 +117,15 @@ TRANSCRIBE_STREAM = Model(
     outputs=(Tensor("index", "INT32"), Tensor("end", "FP32"), Tensor("is_final", "BOOL"), *_HEARD_OUTPUTS),
     decoupled=True,
 )
+_WORDS = (Tensor("word", "BYTES", (-1,)), Tensor("word_start", "FP32", (-1,)), Tensor("word_end", "FP32", (-1,)))
+_SPEECH_OUTPUTS = (
+    Tensor("audio", "FP32", (-1,)),
+    Tensor("sampling_rate", "INT32"),
+    Tensor("audio_wav", "BYTES"),
+    Tensor("audio_bytes", "BYTES"),
+    Tensor("voice", "BYTES"),
+    *_WORDS,
+)
 TTS = Model(
     "tts",
     inputs=(
@@ -124,8 +133,16 @@ TTS = Model(
         Tensor("voice", "BYTES", optional=True),
         Tensor("language", "BYTES", optional=True),
         Tensor("speed", "FP32", optional=True),
+        Tensor("response_format", "BYTES", optional=True),
+        Tensor("index", "INT32", optional=True),
     ),
-    outputs=(Tensor("audio", "FP32", (-1,)), Tensor("sampling_rate", "INT32"), Tensor("audio_wav", "BYTES")),
+    outputs=_SPEECH_OUTPUTS,
+)
+SPEAK_STREAM = Model(
+    "speak_stream",
+    TTS.inputs[:-1],
+    (Tensor("index", "INT32"), Tensor("text", "BYTES"), *_SPEECH_OUTPUTS),
+    decoupled=True,
 )
 LLAVA_ANSWER = Model("llava_answer", _CHAT_INPUTS, _CHAT_OUTPUTS)
 LLAVA = Model("llava", (*_CHAT_INPUTS, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True)
@@ -147,7 +164,35 @@ VOICE_ASSISTANT = Model(
         Tensor("text_output", "BYTES"),
         Tensor("finish_reason", "BYTES"),
         Tensor("audio_wav", "BYTES"),
+        *_WORDS,
+        Tensor("speech_error", "BYTES"),
     ),
+)
+VOICE_ASSISTANT_STREAM = Model(
+    "voice_assistant_stream",
+    inputs=(
+        Tensor("audio_bytes", "BYTES", optional=True),
+        *(Tensor(tensor.name, tensor.datatype, tensor.dims, optional=True) for tensor in _CHAT_INPUTS),
+        Tensor("language", "BYTES", optional=True),
+        Tensor("voice", "BYTES", optional=True),
+        Tensor("speed", "FP32", optional=True),
+        Tensor("modalities", "BYTES", (-1,), optional=True),
+    ),
+    outputs=(
+        Tensor("index", "INT32"),
+        Tensor("transcript", "BYTES"),
+        Tensor("duration", "FP32"),
+        Tensor("text_output", "BYTES"),
+        Tensor("finish_reason", "BYTES"),
+        Tensor("completion_tokens", "INT32"),
+        Tensor("audio", "FP32", (-1,)),
+        Tensor("sampling_rate", "INT32"),
+        Tensor("audio_wav", "BYTES"),
+        *_WORDS,
+        Tensor("speech_error", "BYTES"),
+        *(Tensor(f"{stage}_ms", "FP32") for stage in ("hear", "think", "speak", "elapsed")),
+    ),
+    decoupled=True,
 )
 
 CLIP_TEXT = Model(
@@ -159,5 +204,19 @@ CLIP_IMAGE = Model(
     "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
 )
 
-_ALL = (TRANSCRIBE, TRANSCRIBE_STREAM, TTS, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, CLIP_TEXT, CLIP_IMAGE)
-MODELS = {model.name: model for model in _ALL}
+MODELS = {
+    model.name: model
+    for model in (
+        *(
+            TRANSCRIBE,
+            TRANSCRIBE_STREAM,
+            TTS,
+            SPEAK_STREAM,
+            LLAVA_ANSWER,
+            LLAVA,
+            VOICE_ASSISTANT,
+            VOICE_ASSISTANT_STREAM,
+        ),
+        *(CLIP_TEXT, CLIP_IMAGE),
+    )
+}

@@ -38,11 +38,11 @@ class Segment:
 
 @dataclass(frozen=True)
 class Word:
-    """A word with its punctuation; times in seconds from the start of the audio."""
+    """A word and when it is said; times in seconds from the start of the sound."""
 
+    text: str  # as it was written, with the punctuation that touches it
     start: float
     end: float
-    text: str
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,9 @@ class Speech:
     audio: npt.NDArray[np.float32] = field(repr=False, compare=False)  # (n_samples,), mono, −1..1
     sampling_rate: int  # Hz
     wav: bytes = field(repr=False)  # the same as a WAV file
+    words: tuple[Word, ...] = ()  # empty where the voice does not know when it says them
+    voice: str = ""  # who speaks
+    encoded: bytes | None = field(default=None, repr=False)  # the file in the format that was asked for
 
     @classmethod
     def from_wav(cls, wav: bytes) -> "Speech":
@@ -100,8 +103,8 @@ class Speech:
         return len(self.audio) / self.sampling_rate
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the WAV file."""
-        Path(path).write_bytes(self.wav)
+        """Write the file: of the format that was asked for, else WAV."""
+        Path(path).write_bytes(self.wav if self.encoded is None else self.encoded)
 
 
 @dataclass(frozen=True)
@@ -133,3 +136,36 @@ class Reply:
     speech: Speech  # the answer, spoken
     question_duration: float  # of the spoken question, in seconds; 0 for a typed one
     finish_reason: str  # as in Answer
+    speech_error: str = ""  # why `speech` is empty, where no voice can speak the answer
+
+
+@dataclass(frozen=True)
+class SpeechChunk:
+    """The next clause of a text that is being spoken; played one after another they are the whole."""
+
+    index: int  # 0, 1, 2, …
+    text: str
+    speech: Speech  # its words' times count from the start of the whole text
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Where the time went, in milliseconds, as the server saw it."""
+
+    hear: float  # from the request to the transcript
+    think: float  # from the transcript to the text of this clause
+    speak: float  # from the text of this clause to its sound
+    elapsed: float  # from the request to this response
+
+
+@dataclass(frozen=True)
+class ReplyChunk:
+    """The next piece of a turn with the voice assistant: first the transcript, then the answer clause by clause."""
+
+    index: int  # 0, 1, 2, …
+    transcript: str | None  # of the question, in the first chunk only
+    text: str  # the pieces' texts join to the whole answer
+    speech: Speech | None  # the clause, spoken; its words' times count from the start of the answer
+    finish_reason: str | None  # None until the last piece
+    speech_error: str  # why there is no sound, where no voice can speak the clause
+    latencies: Latencies

@@ -1,30 +1,49 @@
-"""Text to speech. The voice itself is tritone/tts.py."""
+"""Text to speech, the most urgent clause first. The voices themselves are tritone/tts.py."""
+
+import asyncio
 
 from tritone import audio, checkpoints, serving
 
 
 class Settings(serving.Settings):
     checkpoint: str
+    espeak_languages: str = ""
     max_characters: int
+    max_in_flight: int
+    clause_s: float  # how much longer the next clause of an answer may take than the one before: it is played meanwhile
+    at_a_time: int
 
 
 class TritonPythonModel:
     def initialize(self, args):
         from tritone.tts import Speaker
+        from tritone.urgency import Worker
 
         self.triton = serving.Model(args)
-        settings = self.triton.settings(Settings)
-        self.speaker = Speaker.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.max_characters)
+        self.settings = settings = self.triton.settings(Settings)
+        languages = settings.espeak_languages.split(",") if settings.espeak_languages else []
+        voices = [checkpoints.path(settings.checkpoint)]
+        self.speaker = Speaker.load(voices, self.triton.device, settings.max_characters, languages)
+        self.worker = Worker(self.speaker.speak, settings.at_a_time)
 
     def execute(self, requests):
-        return self.triton.run_batched(requests, self.speaker.prepare, self._speak)
+        self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
 
-    def _speak(self, scripts):
-        return [
-            {
-                "audio": speech.audio,
-                "sampling_rate": speech.sampling_rate,
-                "audio_wav": lambda speech=speech: audio.encode_wav(speech.audio, speech.sampling_rate),
-            }
-            for speech in self.speaker.speak(scripts)
-        ]
+    async def _speak(self, response_format="", index=0, **inputs):
+        name = audio.file_format(response_format or "wav")
+        script = await asyncio.to_thread(self.speaker.prepare, **inputs)
+        speech = await self.worker(script, max(int(index), 0) * self.settings.clause_s)
+        return _answer(speech, name)
+
+
+def _answer(speech, response_format):
+    return {
+        "audio": speech.audio,
+        "sampling_rate": speech.sampling_rate,
+        "audio_wav": lambda: audio.encode_wav(speech.audio, speech.sampling_rate),
+        "audio_bytes": lambda: audio.encode(speech.audio, speech.sampling_rate, response_format),
+        "voice": speech.voice,
+        "word": [word.text for word in speech.words],
+        "word_start": [word.start for word in speech.words],
+        "word_end": [word.end for word in speech.words],
+    }

@@ -1,0 +1,137 @@
+"""How soon and how smoothly the voice assistant speaks: streamed clause by clause, and as one answer.
+
+    python loadtest/bench/voice_assistant.py
+
+Users ask spoken questions about pictures, each as soon as the last answer has ended. Of the streaming assistant is
+measured the time from the request to the first sound, and how long a player that starts with it would have to wait
+between chunks (underrun); of the unary ensemble the time to its answer, on the same questions, in turns. Then a text
+of 10 and one of 60 words is spoken: its first sound must not wait for its length.
+"""
+
+from __future__ import annotations
+
+import io
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tritone.background import serve
+from tritone.shapes import draw_scene, render
+from tritone_client import Client, Speech
+
+QUESTIONS = (
+    "What is in this picture?",
+    "What color is the circle?",
+    "How many shapes are there?",
+    "Describe the picture.",
+)
+CONCURRENCY = (1, 4, 8)
+TEN_WORDS = "The red circle is in the top left of it."
+SIXTY_WORDS = TEN_WORDS + " " + "There is a blue square in the middle, and a small yellow star is to the right. " * 3
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer as its listener had it, in seconds."""
+
+    first_sound: float
+    underrun: float
+    whole: float
+
+
+def listen(chunks: Iterator[Speech | None]) -> Turn:
+    """Play chunks as they come, without a speaker."""
+    started = time.perf_counter()
+    first = buffered = waited = 0.0
+    for speech in chunks:
+        now = time.perf_counter() - started
+        if speech is None:
+            continue
+        if not first:
+            first = buffered = now
+        waited += max(now - buffered, 0.0)
+        buffered = max(now, buffered) + speech.duration
+    return Turn(first, waited, time.perf_counter() - started)
+
+
+def crowd(ask: Callable[[int], Turn], users: int, turns: int) -> list[Turn]:
+    """`turns` turns, asked by so many users at a time."""
+    with ThreadPoolExecutor(users) as pool:
+        return list(pool.map(ask, range(turns)))
+
+
+def ms(values: Sequence[float], percentile: float = 50) -> float:
+    """A percentile in milliseconds."""
+    return float(np.percentile(values, percentile)) * 1000
+
+
+def main(turns: int = 24) -> None:
+    """Print the tables."""
+    console = Console()
+    pictures = []
+    for seed in range(8):
+        file = io.BytesIO()
+        render(draw_scene(Random(seed), pairs=[("red", "circle"), ("blue", "star")]), 256).save(file, "PNG")
+        pictures.append(file.getvalue())
+    with serve("--device=cpu", report=lambda _: None) as address, Client(address.grpc) as client:
+        questions = [client.speak(question).wav for question in QUESTIONS]
+
+        def stream(number: int) -> Turn:
+            chunks = client.converse_stream(questions[number % 4], pictures[number % 8])
+            return listen(chunk.speech for chunk in chunks)
+
+        def unary(number: int) -> Turn:
+            return listen(iter([client.converse(questions[number % 4], pictures[number % 8]).speech]))
+
+        for number in range(4):  # warm up
+            stream(number), unary(number)
+        assistants(console, stream, unary, turns)
+        lengths(console, client)
+
+
+def assistants(console: Console, stream: Callable[[int], Turn], unary: Callable[[int], Turn], turns: int) -> None:
+    """First sound, underrun and whole answer at each concurrency, beside the unary ensemble."""
+    table = Table(
+        "users", "first sound ms", "p95", "p95 : alone", "underrun p95 ms", "unary ms", "p95", "first : unary"
+    )
+    alone = 0.0
+    for users in CONCURRENCY:
+        count = max(turns, 4 * users)
+        streamed, whole = crowd(stream, users, count), crowd(unary, users, count)
+        firsts, answers = [turn.first_sound for turn in streamed], [turn.first_sound for turn in whole]
+        alone = alone or ms(firsts)
+        table.add_row(
+            str(users), f"{ms(firsts):.0f}", f"{ms(firsts, 95):.0f}", f"{ms(firsts, 95) / alone:.2f}",
+            f"{ms([turn.underrun for turn in streamed], 95):.0f}", f"{ms(answers):.0f}", f"{ms(answers, 95):.0f}",
+            f"{ms(firsts) / ms(answers):.2f}",
+        )  # fmt: skip
+    console.print(table)
+
+
+def lengths(console: Console, client: Client, rounds: int = 12) -> None:
+    """The first sound of a short and of a long text."""
+    texts = {len(text.split()): text for text in (TEN_WORDS, SIXTY_WORDS)}
+    firsts: dict[int, list[float]] = {words: [] for words in texts}
+    wholes: dict[int, list[float]] = {words: [] for words in texts}
+    for _ in range(rounds):
+        for words, text in texts.items():
+            firsts[words].append(listen(chunk.speech for chunk in client.speak_stream(text)).first_sound)
+            wholes[words].append(listen(iter([client.speak(text)])).first_sound)
+    table = Table("words", "first sound ms (speak_stream)", "whole ms (tts)")
+    for words in texts:
+        table.add_row(str(words), f"{ms(firsts[words]):.0f}", f"{ms(wholes[words]):.0f}")
+    short, long = (statistics.median(times) for times in firsts.values())
+    table.add_row("ratio", f"{long / short:.2f}", f"{ms(wholes[max(texts)]) / ms(wholes[min(texts)]):.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

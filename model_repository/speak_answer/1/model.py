@@ -1,0 +1,36 @@
+"""`tts` for answers: text that no voice can speak gives silence and the reason, so that the text still arrives."""
+
+import numpy as np
+
+from tritone import audio, serving
+
+SPOKEN = ("audio_wav", "word", "word_start", "word_end")
+
+
+class Settings(serving.Settings):
+    max_in_flight: int
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.triton = serving.Model(args)
+        self.settings = self.triton.settings(Settings)
+
+    def execute(self, requests):
+        self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
+
+    async def _speak(self, text, voice="", language="", speed=1.0):
+        options = {
+            "voice": voice,
+            "language": language,
+            "speed": np.float32(speed),
+            "response_format": "",
+            "index": np.int32(0),
+        }
+        try:
+            return {**await serving.call("tts", {"text": text, **options}, SPOKEN), "speech_error": ""}
+        except serving.CallFailed as error:
+            if not error.refused:
+                raise
+            silence = audio.encode_wav(np.zeros(0, np.float32), audio.SAMPLING_RATE)
+            return {"audio_wav": silence, "word": [], "word_start": [], "word_end": [], "speech_error": str(error)}

@@ -1,0 +1,49 @@
+"""Text to speech clause by clause: the first is heard while the next is spoken. The voices are in `tts`."""
+
+from contextlib import aclosing
+
+import numpy as np
+
+from tritone import clauses, serving
+from tritone.errors import InvalidInput
+from tritone.overlap import in_order
+
+SPOKEN = ("audio", "sampling_rate", "audio_wav", "audio_bytes", "voice", "word", "word_start", "word_end")
+
+
+class Settings(serving.Settings):
+    max_in_flight: int
+    max_characters: int
+    ahead: int  # clauses that are spoken before the caller has taken the one before
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.triton = serving.Model(args)
+        self.settings = self.triton.settings(Settings)
+
+    def execute(self, requests):
+        self.triton.stream(requests, self._speak, self.settings.max_in_flight)
+
+    async def _speak(self, text, voice="", language="", speed=1.0, response_format=""):
+        if len(text) > self.settings.max_characters:
+            raise InvalidInput(f"text has {len(text):,} characters, the limit is {self.settings.max_characters:,}")
+        options = {"voice": voice, "language": language, "response_format": response_format}
+
+        async def speak(numbered):
+            index, clause = numbered
+            inputs = {"text": clause, "speed": np.float32(speed), "index": np.int32(index), **options}
+            return {"text": clause, "index": index, **await serving.call("tts", inputs, SPOKEN)}
+
+        begin = 0.0
+        pieces = in_order(_each(enumerate(clauses.speakable(text, language))), speak, self.settings.ahead)
+        async with aclosing(pieces) as spoken:
+            async for piece in spoken:
+                times = {name: piece[name] + begin for name in ("word_start", "word_end")}
+                yield {**piece, **times}
+                begin += len(piece["audio"]) / piece["sampling_rate"][0]
+
+
+async def _each(items):
+    for item in items:
+        yield item

@@ -1,0 +1,189 @@
+"""A turn of the voice assistant: a question is heard, thought about and answered aloud, clause by clause.
+
+The stages overlap: while one clause is spoken, the language model is at the next. The models are reached through two
+functions (`tritone.serving.call` and `call_stream`), so this module knows nothing of Triton.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tritone import audio, clauses
+from tritone.errors import InvalidInput, TritoneError
+from tritone.overlap import in_order
+
+Row = dict[str, Any]
+Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]
+CallStream = Callable[[str, Row, Sequence[str]], AsyncIterator[Row]]
+
+HEARD = ("text", "duration")
+THOUGHT = ("text_output", "finish_reason", "completion_tokens")
+SPOKEN = ("audio", "sampling_rate", "voice", "word", "word_start", "word_end")
+MODALITIES = ("text", "audio")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far the assistant may run ahead of its listener."""
+
+    ahead: int  # clauses thought but not yet sent
+    max_lead_s: float  # seconds of sound sent but not yet played
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How the answer is spoken."""
+
+    voice: str
+    speed: float
+    aloud: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A clause of the answer on its way."""
+
+    text: str
+    finish_reason: str
+    completion_tokens: int
+    number: int  # of the clauses of the answer: 0, 1, …
+    think_ms: float  # from the transcript to the text of this clause
+    speak_ms: float = 0.0
+    sound: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))  # (n_samples,)
+    sampling_rate: int = audio.SAMPLING_RATE
+    words: tuple[tuple[str, float, float], ...] = ()  # text, start and end in this piece's sound
+    speech_error: str = ""
+
+
+class Assistant:
+    """Answers turns with the models that it is given."""
+
+    def __init__(self, call: Call, call_stream: CallStream, limits: Limits) -> None:
+        self._call, self._call_stream, self._limits = call, call_stream, limits
+
+    async def answer(
+        self,
+        audio_bytes: bytes | None = None,
+        text_input: str | None = None,
+        language: str = "",
+        voice: str = "",
+        speed: float = 1.0,
+        modalities: Sequence[str] = MODALITIES,
+        **question: Any,
+    ) -> AsyncGenerator[Row, None]:
+        """The responses of one turn: first the transcript, then the answer clause by clause, the last one with its
+        reason to end.
+
+        Args:
+            audio_bytes or text_input: the question; a text passes as its own transcript.
+            modalities: "text", or "text" and "audio" for an answer aloud.
+            question: `image_bytes`, `messages` and what else `llava` takes.
+        """
+        manner = Voice(voice, float(speed), "audio" in _checked(modalities))
+        started = time.monotonic()
+        spoken = {"audio_bytes": audio_bytes, "text_input": text_input, "language": language, "task": ""}
+        heard = await self._call("transcribe", spoken, HEARD)
+        transcript, duration = str(heard["text"][0], "utf-8"), float(heard["duration"][0])
+        hear_ms = _ms_since(started)
+        common = {"duration": duration, "hear_ms": hear_ms}
+        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0, 0.0)
+        yield _row(0, nothing, 0.0, transcript=transcript, elapsed_ms=hear_ms, **common)
+        if not transcript.strip():
+            return  # silence: there is no question
+        index, begin, first_sound = 1, 0.0, 0.0
+        async with aclosing(self._pieces(transcript, question, manner)) as pieces:
+            async for piece in pieces:
+                yield _row(index, piece, begin, transcript="", elapsed_ms=_ms_since(started), **common)
+                begin += len(piece.sound) / piece.sampling_rate
+                first_sound = first_sound or time.monotonic()
+                index += 1
+                await self._wait_for_listener(first_sound + begin)
+
+    async def _pieces(self, transcript: str, question: Row, manner: Voice) -> AsyncGenerator[Piece, None]:
+        """The clauses of the answer, in order, spoken."""
+        inputs = {**question, "text_input": transcript, "stream_unit": "clause"}
+        async with aclosing(
+            in_order(self._think(inputs), lambda p: self._speak(p, manner), self._limits.ahead)
+        ) as all_:
+            async for piece in all_:
+                yield piece
+
+    async def _think(self, inputs: Row) -> AsyncGenerator[Piece, None]:
+        started, number = time.monotonic(), 0
+        async with aclosing(self._call_stream("llava", inputs, THOUGHT)) as rows:  # type: ignore[type-var]
+            async for row in rows:
+                text, reason = (str(row[name][0], "utf-8") for name in ("text_output", "finish_reason"))
+                # A model that is faster than its listener may give several clauses in one piece.
+                *parts, last = clauses.pieces(text)
+                for part, ending in (*((part, "") for part in parts), (last, reason)):
+                    yield Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    number += 1
+
+    async def _speak(self, piece: Piece, manner: Voice) -> Piece:
+        """The piece with its sound; without, and with the reason, where no voice can speak it."""
+        if not manner.aloud or not any(map(str.isalnum, piece.text)):
+            return piece
+        started = time.monotonic()
+        options = {"voice": manner.voice, "speed": np.float32(manner.speed), "index": np.int32(piece.number)}
+        try:
+            row = await self._call("tts", {"text": piece.text.strip(), **options}, SPOKEN)
+        except TritoneError as error:
+            if not getattr(error, "refused", False):
+                raise
+            return replace(piece, speech_error=str(error), speak_ms=_ms_since(started))
+        times = zip(row["word"], row["word_start"].tolist(), row["word_end"].tolist(), strict=True)
+        return replace(
+            piece,
+            sound=np.array(row["audio"]),
+            sampling_rate=int(row["sampling_rate"][0]),
+            words=tuple((str(word, "utf-8"), start, end) for word, start, end in times),
+            speak_ms=_ms_since(started),
+        )
+
+    async def _wait_for_listener(self, sound_ends: float) -> None:
+        """Wait while more sound is sent than the listener can have heard: he may interrupt, and others need the voice.
+
+        `sound_ends` is when a player that never waits will have played everything.
+        """
+        lead = sound_ends - time.monotonic() - self._limits.max_lead_s
+        if lead > 0:
+            await asyncio.sleep(lead)
+
+
+def _row(index: int, piece: Piece, begin: float, **common: Any) -> Row:
+    """The response of a piece whose sound begins `begin` seconds after that of the answer."""
+    return {
+        "index": index,
+        "text_output": piece.text,
+        "finish_reason": piece.finish_reason,
+        "completion_tokens": piece.completion_tokens,
+        "audio": piece.sound,
+        "sampling_rate": piece.sampling_rate,
+        "audio_wav": lambda: audio.encode_wav(piece.sound, piece.sampling_rate),
+        "word": [word for word, _, _ in piece.words],
+        "word_start": [begin + start for _, start, _ in piece.words],
+        "word_end": [begin + end for _, _, end in piece.words],
+        "speech_error": piece.speech_error,
+        "think_ms": piece.think_ms,
+        "speak_ms": piece.speak_ms,
+        **common,
+    }
+
+
+def _checked(modalities: Sequence[str]) -> Sequence[str]:
+    unknown = [name for name in modalities if name not in MODALITIES]
+    if unknown or not modalities:
+        raise InvalidInput(f"modalities are {list(modalities)}, must be of {', '.join(MODALITIES)}")
+    return modalities
+
+
+def _ms_since(started: float) -> float:
+    return 1_000 * (time.monotonic() - started)

@@ -1,0 +1,114 @@
+"""Speech on the real server: streamed, interrupted, and in a language that only the second voice speaks."""
+
+import io
+import time
+from random import Random
+
+import numpy as np
+import pytest
+import tritonclient.grpc
+from e2e.test_assistant import QUESTION, words
+
+from tritone.shapes import draw_scene, render
+from tritone_client import Client, InvalidInput, heard
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with Client(server.grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def picture() -> bytes:
+    file = io.BytesIO()
+    render(draw_scene(Random(1), pairs=[("red", "circle"), ("blue", "star")]), 256).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_turn_is_streamed_in_order_and_says_what_the_unary_assistant_says(client, picture):
+    question = client.speak(QUESTION).wav
+    chunks = list(client.converse_stream(question, picture))
+    assert words(chunks[0].transcript) == words(QUESTION)
+    assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
+    text = "".join(chunk.text for chunk in chunks)
+    assert text == client.converse(question, picture).text
+    sound = np.concatenate([chunk.speech.audio for chunk in chunks if chunk.speech])
+    assert words(client.transcribe(sound, sampling_rate=22_050).text) == words(text)
+    times = [time for chunk in chunks if chunk.speech for word in chunk.speech.words for time in (word.start, word.end)]
+    assert times == sorted(times)
+    assert times[-1] <= len(sound) / 22_050
+    assert heard(chunks, times[1]) == text.split()[0]
+
+
+@pytest.fixture
+def spoken(server):
+    """How many requests `tts` has had so far: clauses to speak, and those that take a clause back."""
+    triton = tritonclient.grpc.InferenceServerClient(server.grpc)
+
+    def count() -> int:
+        [model] = triton.get_inference_statistics("tts").model_stats
+        return model.inference_stats.success.count
+
+    return count
+
+
+def test_an_interrupted_answer_stops_within_a_clause_and_the_next_is_answered(client, picture, spoken):
+    chunks = client.converse_stream(text="Describe the picture.", image=picture, max_tokens=200)
+    next(chunk for chunk in chunks if chunk.speech)
+    chunks.close()
+    at_close = spoken()
+    assert "red" in client.ask("What color is the circle?", picture).text
+    time.sleep(3)
+    assert spoken() - at_close <= 3
+
+
+def test_an_interrupted_speech_stops_within_a_clause(client, spoken):
+    text = " ".join(f"This is sentence number {number}." for number in range(30))
+    before = spoken()
+    chunks = client.speak_stream(text)
+    next(chunks)
+    chunks.close()
+    time.sleep(3)
+    stopped = spoken()
+    assert stopped - before <= 6  # of 30: the first, what was under way, and what took that back
+    time.sleep(1)
+    assert spoken() == stopped
+
+
+def test_a_chinese_answer_is_heard(client, picture):
+    reply = client.converse(text="图里有几个图形？", image=picture)
+    assert reply.text
+    assert reply.speech_error == ""
+    assert reply.speech.duration > 0.5
+    assert "".join(word.text for word in reply.speech.words) == reply.text
+    assert client.speak(reply.text).voice == "espeak-ng"
+
+
+def test_a_text_answer_arrives_without_sound(client):
+    chunks = list(client.converse_stream(text="Hello!", aloud=False))
+    assert "hello" in words("".join(chunk.text for chunk in chunks))
+    assert all(chunk.speech is None for chunk in chunks)
+
+
+def test_a_long_text_is_spoken_in_order(client):
+    text = "One is first. Two is second. Three is third."
+    chunks = list(client.speak_stream(text))
+    assert [chunk.text for chunk in chunks] == ["One is first.", "Two is second.", "Three is third."]
+    whole = client.speak(text, response_format="opus")
+    assert whole.encoded.startswith(b"OggS")
+    np.testing.assert_array_equal(np.concatenate([chunk.speech.audio for chunk in chunks]), whole.audio)
+
+
+@pytest.mark.parametrize("question", [{"text": "Hi.", "speed": 9.0}, {"text": "Hi.", "voice": "nobody"}])
+def test_what_the_voice_refuses_does_not_take_the_text_away(client, question):
+    chunks = list(client.converse_stream(**question))
+    assert "".join(chunk.text for chunk in chunks)
+    assert any(chunk.speech_error for chunk in chunks)
+
+
+def test_a_bad_question_is_refused(client):
+    with pytest.raises(InvalidInput, match="audio_bytes"):
+        list(client.converse_stream(b"no sound"))

@@ -1,0 +1,162 @@
+"""A turn of the assistant: transcript first, clauses in order while the next is thought, and always the text."""
+
+import asyncio
+import time
+from contextlib import aclosing
+
+import numpy as np
+import pytest
+
+from tritone.assistant import Assistant, Limits
+from tritone.errors import InvalidInput, TritoneError
+
+CLAUSES = ["The circle is red, ", "the star is blue, ", "and that is all."]
+RATE = 1_000
+
+
+class Refused(TritoneError):
+    refused = True
+
+
+class Models:
+    """Stand-ins for transcribe, llava and tts that note when they are called."""
+
+    def __init__(self, clauses=CLAUSES, heard="What is it?", think_s=0.0, speak_s=0.0, refuse="~") -> None:
+        self.clauses, self.heard, self.think_s, self.speak_s, self.refuse = clauses, heard, think_s, speak_s, refuse
+        self.calls: list[tuple[str, dict]] = []
+        self.stopped = False
+
+    async def call(self, model, inputs, outputs):
+        self.calls.append((model, inputs))
+        if model == "transcribe":
+            text = inputs["text_input"] or self.heard
+            return {"text": np.array([text.encode()], object), "duration": np.float32([1.5])}
+        await asyncio.sleep(self.speak_s)
+        if self.refuse in inputs["text"]:
+            raise Refused(f"no voice can read {self.refuse}")
+        words = np.array([word.encode() for word in inputs["text"].split()], object)
+        starts = np.arange(len(words), dtype=np.float32) / 10
+        sound = np.full(100 * len(words), 0.5, np.float32)
+        spoken = {"audio": sound, "sampling_rate": np.int32([RATE]), "voice": np.array([b"joe"], object)}
+        return {**spoken, "word": words, "word_start": starts, "word_end": starts + np.float32(0.1)}
+
+    async def call_stream(self, model, inputs, outputs):
+        self.calls.append((model, inputs))
+        try:
+            for number, clause in enumerate(self.clauses):
+                await asyncio.sleep(self.think_s)
+                reason = "stop" if number == len(self.clauses) - 1 else ""
+                texts = {"text_output": clause, "finish_reason": reason}
+                arrays = {name: np.array([text.encode()], object) for name, text in texts.items()}
+                yield {**arrays, "completion_tokens": np.int32([number + 1])}
+        except GeneratorExit:
+            self.stopped = True
+            raise
+
+    def spoken(self) -> list[str]:
+        return [inputs["text"] for model, inputs in self.calls if model == "tts"]
+
+
+def answer(models: Models, ahead: int = 2, max_lead_s: float = 60.0, **inputs) -> list[dict]:
+    async def run() -> list[dict]:
+        assistant = Assistant(models.call, models.call_stream, Limits(ahead, max_lead_s))
+        return [row async for row in assistant.answer(**inputs)]
+
+    return asyncio.run(run())
+
+
+def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
+    models = Models()
+    rows = answer(models, audio_bytes=b"sound", image_bytes=[b"png"], voice="joe", speed=1.5, max_tokens=9)
+    assert [row["index"] for row in rows] == [0, 1, 2, 3]
+    assert [row["transcript"] for row in rows] == ["What is it?", "", "", ""]
+    assert "".join(row["text_output"] for row in rows) == "".join(CLAUSES)
+    assert [row["finish_reason"] for row in rows] == ["", "", "", "stop"]
+    assert models.spoken() == ["The circle is red,", "the star is blue,", "and that is all."]
+    asked = dict(models.calls)["llava"]
+    assert (asked["text_input"], asked["stream_unit"], asked["max_tokens"]) == ("What is it?", "clause", 9)
+    assert asked["image_bytes"] == [b"png"]
+    assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
+
+
+def test_clauses_that_come_together_are_spoken_one_by_one() -> None:
+    models = Models(["".join(CLAUSES[:2]), CLAUSES[2]])
+    rows = answer(models, text_input="What?")
+    assert [row["text_output"] for row in rows[1:]] == CLAUSES
+    assert [row["finish_reason"] for row in rows[1:]] == ["", "", "stop"]
+
+
+def test_word_times_count_from_the_start_of_the_answer() -> None:
+    rows = answer(Models(), text_input="What?")
+    starts = [start for row in rows for start in row["word_start"]]
+    assert starts == pytest.approx([i / 10 for i in range(12)])
+    assert [word for row in rows for word in row["word"]] == "".join(CLAUSES).split()
+
+
+def test_the_next_clause_is_thought_while_one_is_spoken() -> None:
+    started = time.monotonic()
+    rows = answer(Models(think_s=0.1, speak_s=0.1), text_input="What?")
+    took = time.monotonic() - started
+    assert took < 0.55  # one after another: 0.6 s
+    assert rows[1]["elapsed_ms"] < 300
+    assert rows[1]["think_ms"] >= 100
+    assert rows[1]["speak_ms"] >= 100
+
+
+def test_a_clause_that_no_voice_can_speak_arrives_as_text_with_the_reason() -> None:
+    rows = answer(Models(["Да ~, ", "yes."]), text_input="What?")
+    assert [row["text_output"] for row in rows[1:]] == ["Да ~, ", "yes."]
+    assert rows[1]["speech_error"] == "no voice can read ~"
+    assert len(rows[1]["audio"]) == 0
+    assert len(rows[2]["audio"]) == 100
+    assert rows[2]["speech_error"] == ""
+
+
+def test_an_answer_in_text_alone_is_not_spoken() -> None:
+    models = Models()
+    rows = answer(models, text_input="What?", modalities=["text"])
+    assert models.spoken() == []
+    assert "".join(row["text_output"] for row in rows) == "".join(CLAUSES)
+
+
+def test_silence_is_answered_with_silence() -> None:
+    models = Models(heard=" ")
+    [row] = answer(models, audio_bytes=b"silence")
+    assert (row["transcript"], row["text_output"], row["finish_reason"]) == (" ", "", "stop")
+    assert [model for model, _ in models.calls] == ["transcribe"]
+
+
+def test_pieces_without_words_are_not_spoken() -> None:
+    models = Models(["Yes. ", "… "])
+    answer(models, text_input="What?")
+    assert models.spoken() == ["Yes."]
+
+
+def test_unknown_modalities_are_refused() -> None:
+    with pytest.raises(InvalidInput, match=r"modalities are \['smell'\], must be of text, audio"):
+        answer(Models(), text_input="What?", modalities=["smell"])
+
+
+def test_a_listener_who_leaves_stops_the_language_model_and_the_voice() -> None:
+    models = Models(["word, "] * 50, think_s=0.01, speak_s=0.02)
+
+    async def run() -> None:
+        assistant = Assistant(models.call, models.call_stream, Limits(2, 60.0))
+        async with aclosing(assistant.answer(text_input="What?")) as rows:
+            async for row in rows:
+                if row["index"] == 1:
+                    break
+        assert models.stopped
+        before = len(models.calls)
+        await asyncio.sleep(0.1)
+        assert len(models.calls) == before
+
+    asyncio.run(run())
+    assert len(models.spoken()) <= 4
+
+
+def test_the_voice_does_not_run_far_ahead_of_its_listener() -> None:
+    models = Models(["one two three four five, "] * 4)  # 0.5 s of sound each
+    started = time.monotonic()
+    answer(models, text_input="What?", max_lead_s=0.6)
+    assert 1.3 < time.monotonic() - started < 2.5  # all but 0.6 s of 2 s was played
