@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+import librosa
 import numpy as np
 
 from tritone.audio import SAMPLING_RATE, Audio, is_silent
@@ -17,6 +18,10 @@ from tritone.audio import SAMPLING_RATE, Audio, is_silent
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
 SHORTEST_SECONDS = 24.0  # of a piece that another one follows
 QUIET_SECONDS = 0.1  # a cut lies in the middle of the quietest stretch of this length: between two words
+# Behind a long pause Whisper often hears nothing more of its window: such a pause is a piece of its own.
+PAUSE_SECONDS = 4.0
+PAUSE_DB = 45.0  # below the loudest; a loud room has no pauses, and there Whisper hears no silence either
+MARGIN_SECONDS = 0.5  # of a pause that stays with the words around it
 
 
 @dataclass(frozen=True)
@@ -67,15 +72,28 @@ Hear = Callable[[Audio, Options], Awaitable[Heard]]
 def split(audio: Audio) -> list[Piece]:
     """Cut a recording (n_samples,) into pieces of at most 30 s that together are the whole recording.
 
-    Every cut lies where it is quietest between 24 and 30 s after the one before.
+    Cuts lie at both ends of every pause of more than 4 s, and else where it is quietest between 24 and 30 s after the
+    one before.
     """
     pieces, start = [], 0
     shortest, longest = (int(seconds * SAMPLING_RATE) for seconds in (SHORTEST_SECONDS, LONGEST_SECONDS))
-    while len(audio) - start > longest:
-        cut = start + shortest + _quietest(audio[start + shortest : start + longest])
-        pieces.append(Piece(start / SAMPLING_RATE, audio[start:cut]))
-        start = cut
-    return [*pieces, Piece(start / SAMPLING_RATE, audio[start:])]
+    for end in [*_pause_ends(audio), len(audio)]:
+        while end - start > longest:
+            cut = start + shortest + _quietest(audio[start + shortest : start + longest])
+            pieces.append(Piece(start / SAMPLING_RATE, audio[start:cut]))
+            start = cut
+        pieces.append(Piece(start / SAMPLING_RATE, audio[start:end]))
+        start = end
+    return pieces
+
+
+def _pause_ends(audio: Audio) -> list[int]:
+    """The samples where the long pauses between sounds of (n_samples,) begin and end, margins left to the sounds."""
+    frame, margin = int(QUIET_SECONDS * SAMPLING_RATE), int(MARGIN_SECONDS * SAMPLING_RATE)
+    sounds = librosa.effects.split(audio, top_db=PAUSE_DB, frame_length=frame, hop_length=frame)
+    pauses = zip(sounds[:-1, 1].tolist(), sounds[1:, 0].tolist(), strict=True)
+    long = [(first, last) for first, last in pauses if last - first > PAUSE_SECONDS * SAMPLING_RATE]
+    return [sample for first, last in long for sample in (first + margin, last - margin)]
 
 
 async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -> AsyncGenerator[Heard, None]:

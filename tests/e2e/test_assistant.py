@@ -73,12 +73,12 @@ def test_the_answer_is_true_of_twenty_pictures(client):
 
 def test_a_recording_longer_than_a_window_is_heard_whole_and_stretch_by_stretch(client, spoken):
     samples, rate = soundfile.read(io.BytesIO(spoken), dtype="float32")
-    pause = np.zeros(28 * rate, np.float32)
+    pause = np.zeros(20 * rate, np.float32)
     audio = np.concatenate([samples, pause, samples, pause])
     whole = client.transcribe(audio, sampling_rate=rate, word_timestamps=True)
     assert words(whole.text) == words(QUESTION) * 2
     assert [word.text for word in whole.words] == QUESTION.split() * 2
-    assert whole.words[8].start == pytest.approx(len(samples) / rate + 28, abs=0.7)
+    assert whole.words[8].start == pytest.approx(len(samples) / rate + 20, abs=0.7)
     chunks = list(client.transcribe_stream(audio, sampling_rate=rate))
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
     assert " ".join(chunk.text for chunk in chunks if chunk.text) == whole.text
@@ -122,7 +122,8 @@ def test_a_written_question_is_answered_aloud_too(client):
 def test_a_streamed_answer_comes_in_pieces_that_join_to_the_unary_answer(client):
     _, two = picture(3, ("purple", "heart"), ("black", "cross"))
     chunks = list(client.ask_stream("Describe the picture.", two))
-    assert len(chunks) > 5
+    assert len(chunks) > 2
+    assert chunks[0].completion_tokens == 1
     assert "".join(chunk.text for chunk in chunks) == client.ask("Describe the picture.", two).text
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == ["stop"]
 

@@ -189,7 +189,7 @@ def test_transcribe_says_what_its_decoder_says_and_hears_nothing_where_nothing_i
 def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     """Three sentences with long pauses between them: two windows, the same words alone, in a stream, with times."""
     tts = serve("tts")
-    spoken = [tts.execute(tts.request(text=[sentence]))[0] for sentence in SENTENCES]
+    spoken = [tts.execute(tts.request(text=[sentence]))[0][0] for sentence in SENTENCES]
     sounds = [_resample(speech["audio"], speech["sampling_rate"][0]) for speech in spoken]
     pause = np.zeros(14 * SAMPLING_RATE, np.float32)
     sound = wav(np.concatenate([part for each in sounds for part in (each, pause)]))

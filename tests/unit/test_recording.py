@@ -57,6 +57,11 @@ def test_cuts_lie_in_the_pauses() -> None:
     assert last.start > 45.2
 
 
+def test_a_long_pause_is_a_piece_of_its_own_and_a_short_one_is_not() -> None:
+    pieces = recording.split(np.concatenate([loud(3.0), quiet(20.0), loud(4.0), quiet(2.0), loud(1.0)]))
+    assert [piece.end for piece in pieces] == pytest.approx([3.5, 22.5, 30.0], abs=0.15)
+
+
 def test_pieces_are_joined_in_order_in_the_recordings_time() -> None:
     async def hear(audio, options):
         seconds = len(audio) / SAMPLING_RATE
@@ -116,14 +121,14 @@ def words(text: str) -> list[str]:
 
 
 def test_five_minutes_of_speech_lose_and_double_no_word_at_the_seams() -> None:
-    speaker = Speaker.load(checkpoints.path("tts"), "cpu", 400)
+    speaker = Speaker.load([checkpoints.path("tts")], "cpu", 400)
     whisper = Whisper.load(checkpoints.path("whisper"), "cpu", "fastest")
     log_mel = LogMel.load(checkpoints.path("whisper"))
     sentences, parts = [], []
-    spoken = [(speaker.prepare(text), text) for text in SPOKEN]
+    speeches = speaker.speak([speaker.prepare(text) for text in SPOKEN])
     sounds = {
-        text: soxr.resample(speaker.speak([script])[0].audio, speaker.sampling_rate, SAMPLING_RATE)
-        for script, text in spoken
+        text: soxr.resample(speech.audio, speech.sampling_rate, SAMPLING_RATE)
+        for text, speech in zip(SPOKEN, speeches, strict=True)
     }
     while sum(map(len, parts)) < 300 * SAMPLING_RATE:
         text = SPOKEN[len(sentences) % len(SPOKEN)]

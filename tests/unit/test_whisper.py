@@ -66,7 +66,8 @@ def test_segments_carry_the_text_and_its_times(whisper: Whisper, log_mel: LogMel
     (transcript,) = whisper.transcribe([Window(log_mel(np.concatenate([recordings[0], pause, recordings[2]])))])
     first, last = transcript.segments[0], transcript.segments[-1]
     spoken = len(recordings[0]) / SAMPLING_RATE
-    assert (first.start, first.end) == (0.0, pytest.approx(spoken, abs=0.5))
+    assert first.start == 0.0
+    assert spoken - 0.5 < first.end < spoken + 2.0  # in the pause
     assert last.end == pytest.approx(spoken + 2 + len(recordings[2]) / SAMPLING_RATE, abs=0.5)
     assert last.start > first.end
     assert " ".join(segment.text for segment in transcript.segments) == transcript.text
