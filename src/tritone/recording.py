@@ -17,11 +17,14 @@ from tritone.audio import SAMPLING_RATE, Audio, is_silent
 
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
 SHORTEST_SECONDS = 24.0  # of a piece that another one follows
-QUIET_SECONDS = 0.1  # a cut lies in the middle of the quietest stretch of this length: between two words
+QUIET_SECONDS = 0.2  # a cut lies in the middle of the quietest stretch of this length: between two words
 # Behind a long pause Whisper often hears nothing more of its window: such a pause is a piece of its own.
 PAUSE_SECONDS = 4.0
 PAUSE_DB = 45.0  # below the loudest; a loud room has no pauses, and there Whisper hears no silence either
 MARGIN_SECONDS = 0.5  # of a pause that stays with the words around it
+# Whisper may end before its window does and leave the last words out; as much as this, and as loud, is heard again.
+REST_SECONDS = 0.8
+REST_LOUDNESS = 0.05  # of the piece's loudest sample
 
 
 @dataclass(frozen=True)
@@ -134,10 +137,18 @@ def join(parts: Sequence[Heard]) -> Heard:
 
 
 async def _hear(piece: Piece, options: Options, hear: Hear) -> Heard:
-    if is_silent(piece.audio):
-        return Heard()
-    heard = await hear(piece.audio, options)
-    return replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece))
+    """What was said in a piece, heard again from where the last segment ends while there is sound behind it."""
+    parts: list[Heard] = []
+    loudness = REST_LOUDNESS * float(np.abs(piece.audio).max(initial=0.0))
+    while not is_silent(piece.audio):
+        heard = await hear(piece.audio, options)
+        parts.append(replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece)))
+        end = heard.segments[-1].end if heard.segments else 0.0
+        rest = piece.audio[int(end * SAMPLING_RATE) :]
+        if end <= 0 or len(rest) < REST_SECONDS * SAMPLING_RATE or np.abs(rest).max() < loudness:
+            break
+        piece = Piece(piece.start + end, rest)
+    return join(parts)
 
 
 def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:

@@ -29,7 +29,11 @@ from tritone.whisper_network import Network
 from tritone.whisper_words import warp
 
 QUESTION = "What color is the circle in this picture?"
-SENTENCES = [QUESTION, "Is there a yellow star on the left side?", "The square is blue and the triangle is green."]
+SENTENCES = [
+    QUESTION,
+    "Is there a yellow star on the left side?",
+    "The mountain looks close, but it takes two days to walk there.",
+]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_segments_carry_the_text_and_its_times(whisper: Whisper, log_mel: LogMel
     assert first.start == 0.0
     assert spoken - 0.5 < first.end < spoken + 2.0  # in the pause
     assert last.end == pytest.approx(spoken + 2 + len(recordings[2]) / SAMPLING_RATE, abs=0.5)
-    assert last.start > first.end
+    assert last.start >= first.end
     assert " ".join(segment.text for segment in transcript.segments) == transcript.text
 
 
