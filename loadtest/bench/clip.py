@@ -244,7 +244,7 @@ def measure_in_process(embed: Callable[[list], object], items: list[Item], batch
     score.rates.append(len(items) / (time.perf_counter() - started))
 
 
-def main(rounds: int = 2, count: int = 64) -> None:
+def main(rounds: int = 1, count: int = 96) -> None:
     """Print a table per kind of request."""
     console = Console(width=110)
     with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as stack:
