@@ -7,10 +7,10 @@ tested, without Triton and without a network.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
-import librosa
 import numpy as np
 
 from tritone.audio import SAMPLING_RATE, Audio, is_silent
@@ -93,8 +93,9 @@ def split(audio: Audio) -> list[Piece]:
 def _pause_ends(audio: Audio) -> list[int]:
     """The samples where the long pauses between sounds of (n_samples,) begin and end, margins left to the sounds."""
     frame, margin = int(QUIET_SECONDS * SAMPLING_RATE), int(MARGIN_SECONDS * SAMPLING_RATE)
-    sounds = librosa.effects.split(audio, top_db=PAUSE_DB, frame_length=frame, hop_length=frame)
-    pauses = zip(sounds[:-1, 1].tolist(), sounds[1:, 0].tolist(), strict=True)
+    peaks = np.abs(audio[: len(audio) // frame * frame].reshape(-1, frame)).max(axis=1)
+    loud = np.flatnonzero(peaks > peaks.max(initial=0.0) * 10 ** (-PAUSE_DB / 20))
+    pauses = [((first + 1) * frame, last * frame) for first, last in itertools.pairwise(loud.tolist())]
     long = [(first, last) for first, last in pauses if last - first > PAUSE_SECONDS * SAMPLING_RATE]
     return [sample for first, last in long for sample in (first + margin, last - margin)]
 
