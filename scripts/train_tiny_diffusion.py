@@ -400,13 +400,14 @@ def save(
     average: dict[str, nn.Module], autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, output: Path
 ) -> StableDiffusionPipeline:
     """Write the folder that StableDiffusionPipeline.from_pretrained reads, in fp16; returns the pipeline in fp32."""
+    scheduler = PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False)
+    scheduler.register_to_config(clip_sample=False)  # for DDIM, should somebody exchange the scheduler
     pipeline = StableDiffusionPipeline(
         vae=autoencoder,
         text_encoder=average["text_encoder"],
         tokenizer=tokenizer,
         unet=average["unet"],
-        # As Stable Diffusion 1.5 has it.
-        scheduler=PNDMScheduler(**SCHEDULE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False),
+        scheduler=scheduler,  # as Stable Diffusion 1.5 has it
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -4,6 +4,7 @@ A `model.py` makes one `Model` and chooses how its requests are run:
 
     run_each       one call per request; the answer is returned               (decoders)
     run_batched    one call for all rows that the batcher brought together    (networks)
+    run_tensors    the same with torch tensors, which stay on the GPU         (networks called by pipelines)
     answer_later   one coroutine per request; `execute` returns at once       (faces, pipelines)
     stream         one asynchronous generator per request, many responses     (decoupled models)
 
@@ -21,9 +22,9 @@ import json
 import threading
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone.errors import InvalidInput, NotServed, TritoneError, Unavailable
 from tritone.in_flight import InFlight
+
+if TYPE_CHECKING:
+    import torch  # heavy, and of use to networks alone
 
 Row = dict[str, Any]
 Item = TypeVar("Item")
@@ -161,6 +165,39 @@ class Model:
             for job in waiting if len(jobs) > 1 else ():
                 self._infer([job], infer)
 
+    def run_tensors(self, requests: Sequence[Any], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> list[Any]:
+        """Call `infer(**inputs)` once with torch tensors that hold all rows of all requests, on the model's device.
+
+        With the parameter FORCE_CPU_ONLY_INPUT_TENSORS "no", what is on the GPU already is not moved; on the CPU the
+        memory of a lone request is lent and not copied. Where `infer` fails, every request is run again by itself.
+        """
+        jobs = [_Job(request, response=self._control(request)) for request in requests]
+        self._infer_tensors([job for job in jobs if job.response is None], infer)
+        return [job.response for job in jobs]
+
+    def _infer_tensors(self, jobs: list[_Job], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> None:
+        import torch
+
+        if not jobs:
+            return
+        try:
+            batches = [
+                {tensor.name(): _to_torch(tensor, self.device) for tensor in job.request.inputs()} for job in jobs
+            ]
+            names = batches[0]
+            joined = {name: torch.cat([batch[name] for batch in batches]) for name in names} if jobs[1:] else names
+            outputs = infer(**joined)
+            counts = [len(next(iter(batch.values()))) for batch in batches]
+            parts = {name: torch.split(tensor, counts) for name, tensor in outputs.items()}
+            for index, job in enumerate(jobs):
+                wanted = [name for name in job.request.requested_output_names() if name in parts]
+                job.response = pb_utils.InferenceResponse([_from_torch(name, parts[name][index]) for name in wanted])
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].response = self._failure(jobs[0].request, error)
+            for job in jobs if len(jobs) > 1 else ():
+                self._infer_tensors([job], infer)
+
     # ---- answers that come later
 
     def answer_later(self, requests: Sequence[Any], infer: Callable[..., Awaitable[Row]], limit: int) -> None:
@@ -170,18 +207,23 @@ class Model:
         """
 
         async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
-            sender.send(self._response(request, [await infer(**row) for row in rows]), final=True)
+            sender.send(await self._response_later(request, [await infer(**row) for row in rows]), final=True)
 
         self._start(requests, answer, limit)
 
     def stream(self, requests: Sequence[Any], generate: Callable[..., AsyncIterator[Row]], limit: int) -> None:
-        """Send a response for each row that `generate(**inputs)` yields, then FINAL; limits as in `answer_later`."""
+        """Send a response for each row that `generate(**inputs)` yields, then FINAL; limits as in `answer_later`.
+
+        A row with none of the outputs that the caller asked for is not sent.
+        """
 
         async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
+            wanted = set(request.requested_output_names())
             for row in rows:
                 async with contextlib.aclosing(generate(**row)) as outputs:  # type: ignore[type-var]
                     async for output in outputs:
-                        sender.send(self._response(request, [output]))
+                        if not wanted.isdisjoint(output):
+                            sender.send(await self._response_later(request, [output]))
             sender.send(final=True)
 
         self._start(requests, answer, limit)
@@ -247,6 +289,12 @@ class Model:
                 tensors.append(pb_utils.Tensor(name, np.stack(values)))
         return pb_utils.InferenceResponse(tensors)
 
+    async def _response_later(self, request: Any, rows: list[Row]) -> Any:
+        """`_response`, on a thread where a value is still to be made, such as a PNG file."""
+        if any(callable(value) for row in rows for value in row.values()):
+            return await asyncio.to_thread(self._response, request, rows)
+        return self._response(request, rows)
+
     def _failure(self, request: Any, error: BaseException) -> Any:
         """The error response. An unexpected error is logged by type and place: its words may be the caller's."""
         code, message = _code(error), str(error) or "the request was cancelled"
@@ -274,14 +322,42 @@ async def call(model: str, inputs: Row, outputs: Sequence[str], **parameters: st
 
     Raises: CallFailed: with the other model's own sentence and code.
     """
-    response = await _in_thread(_request(model, inputs, outputs, parameters).exec)
+    response = await _in_thread(_request(model, _one_row(inputs), outputs, parameters).exec)
     return _read(response)
+
+
+async def call_rows(
+    model: str, inputs: Mapping[str, "torch.Tensor | list[str]"], outputs: Sequence[str], device: str = "cpu"
+) -> dict[str, "torch.Tensor"]:
+    """Ask another model of this server for any number of rows.
+
+    Args:
+        inputs: by tensor name: tensors with the batch axis, which stay on a GPU if they are there, or one text a row.
+        device: where the outputs are wanted, "cpu" or "cuda:0".
+
+    Raises: CallFailed: with the other model's own sentence and code.
+    """
+    tensors = [
+        pb_utils.Tensor(name, np.array([[text.encode()] for text in value], np.object_))
+        if isinstance(value, list)
+        else _from_torch(name, value)
+        for name, value in inputs.items()
+    ]
+
+    def exchange() -> dict[str, "torch.Tensor"]:
+        response = _request(model, tensors, outputs, {}, device=device).exec()
+        _check(response)
+        # Copied: the memory is the other model's, and this process may keep its tensors for as long as it likes.
+        return {tensor.name(): _to_torch(tensor, device).clone() for tensor in response.output_tensors()}
+
+    return await _in_thread(exchange)  # type: ignore[no-any-return]
 
 
 async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
     """Ask a decoupled model for one row and yield its responses; leaving the iterator stops the other model."""
     number = uuid.uuid4().hex
-    responses = await _in_thread(functools.partial(_request(model, inputs, outputs, {}, number).exec, decoupled=True))
+    tensors = _one_row(inputs)
+    responses = await _in_thread(functools.partial(_request(model, tensors, outputs, {}, number).exec, decoupled=True))
     finished = False
     try:
         while (response := await _in_thread(next, responses, None)) is not None:
@@ -290,7 +366,7 @@ async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncI
         finished = True
     finally:
         if not finished:  # Triton 24.10 has no way to cancel a child: ask the model itself
-            stop = _request(model, inputs, outputs, {"cancel": number})
+            stop = _request(model, tensors, outputs, {"cancel": number})
             asyncio.get_running_loop().run_in_executor(None, lambda: list(stop.exec(decoupled=True)))
 
 
@@ -299,24 +375,39 @@ async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
     return await asyncio.get_running_loop().run_in_executor(None, function, *args)
 
 
-def _request(model: str, inputs: Row, outputs: Sequence[str], parameters: Row, number: str = "") -> Any:
-    tensors = [pb_utils.Tensor(name, _batch_of_one(value)) for name, value in inputs.items() if value is not None]
+def _one_row(inputs: Row) -> list[Any]:
+    return [pb_utils.Tensor(name, _batch_of_one(value)) for name, value in inputs.items() if value is not None]
+
+
+def _request(
+    model: str, tensors: list[Any], outputs: Sequence[str], parameters: Row, number: str = "", device: str = "cpu"
+) -> Any:
+    kind, _, index = device.partition(":")
+    memory = (
+        pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_GPU, int(index or 0))
+        if kind == "cuda"
+        else pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU)
+    )
     return pb_utils.InferenceRequest(
         model_name=model,
         requested_output_names=list(outputs),
         inputs=tensors,
         request_id=number,
         parameters={_CALL: True, **parameters},
-        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
+        preferred_memory=memory,
     )
 
 
-def _read(response: Any) -> Row:
+def _check(response: Any) -> None:
     if response.has_error():
         error = response.error()
         word, _, sentence = error.message().partition(": ")
         code = getattr(pb_utils.TritonError, word, None) if word.isupper() else None
         raise CallFailed(sentence, code) if code else CallFailed(error.message(), error.code())
+
+
+def _read(response: Any) -> Row:
+    _check(response)
     return {tensor.name(): tensor.as_numpy()[0] for tensor in response.output_tensors()}
 
 
@@ -330,6 +421,26 @@ def text(value: npt.NDArray[Any]) -> str:
 
 
 # ---- values and arrays
+
+
+def _to_torch(tensor: Any, device: str) -> "torch.Tensor":
+    """A tensor of Triton's as torch's, on the device; memory that is there already is lent and not copied."""
+    import torch
+    from torch.utils.dlpack import from_dlpack
+
+    if tensor.is_cpu():
+        return torch.from_numpy(tensor.as_numpy()).to(device)
+    return from_dlpack(tensor.to_dlpack()).to(device)
+
+
+def _from_torch(name: str, tensor: "torch.Tensor") -> Any:
+    """A torch tensor as Triton's, where it lies: the memory is shared, on a GPU by DLPack."""
+    from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
+
+    tensor = tensor.detach().contiguous()
+    if tensor.device.type == "cpu":
+        return pb_utils.Tensor(name, tensor.numpy())
+    return pb_utils.Tensor.from_dlpack(name, to_dlpack(tensor))
 
 
 def _is_one_value(tensor: dict[str, Any]) -> bool:
