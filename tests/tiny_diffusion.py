@@ -8,7 +8,6 @@ from tritone.diffusion_networks import UNet, VaeDecoder, VaeEncoder
 from tritone.stable_diffusion import Decoded, Networks, Posterior
 
 SIDE = 32
-WORDS = "a red blue circle square on the , painting".split()
 
 
 def tokenizer():

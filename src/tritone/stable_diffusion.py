@@ -297,7 +297,8 @@ async def _prepare_latents(
     shape = (len(job.seeds), checkpoint.latent_channels, job.height // factor, job.width // factor)
 
     def draw_noise() -> torch.Tensor:
-        return randn_tensor(shape, generators, torch.device(networks.device), torch.float32)
+        noise: torch.Tensor = randn_tensor(shape, generators, torch.device(networks.device), torch.float32)
+        return noise
 
     if job.image is None:
         return _Start(draw_noise() * scheduler.init_noise_sigma)
@@ -331,6 +332,6 @@ def _preprocess(picture: Pixels, job: Job, checkpoint: Checkpoint, is_mask: bool
     """The picture as float32 (1, 3, height, width) in -1..1, or the mask as (1, 1, height, width) of 0 and 1."""
     kind = {"do_normalize": False, "do_binarize": True, "do_convert_grayscale": True} if is_mask else {}
     processor = VaeImageProcessor(vae_scale_factor=checkpoint.vae_scale_factor, **kind)
-    values: Any = processor.preprocess(Image.fromarray(picture), height=job.height, width=job.width)
-    tensor: torch.Tensor = torch.as_tensor(values, dtype=torch.float32)
+    values = processor.preprocess(Image.fromarray(picture), height=job.height, width=job.width)
+    tensor: torch.Tensor = values.to(dtype=torch.float32)
     return tensor

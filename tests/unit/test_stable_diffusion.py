@@ -4,11 +4,11 @@ import asyncio
 
 import numpy as np
 import pytest
+import tiny_diffusion
 import torch
 from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
 from PIL import Image
 
-import tiny_diffusion
 from tritone.errors import InvalidInput, NotServed
 from tritone.stable_diffusion import SCHEDULERS, Checkpoint, Limits, check, denoise
 
@@ -62,7 +62,9 @@ def draw(folder, networks=None, **wishes):
 def expected(pipeline, seeds, **wishes):
     """The diffusers pipeline's picture of each seed."""
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    common = {key: value for key, value in {**WISHES, **wishes}.items() if key not in ("num_images", "seed", "scheduler")}
+    common = {
+        key: value for key, value in {**WISHES, **wishes}.items() if key not in ("num_images", "seed", "scheduler")
+    }
     images = [pipeline(generator=each, output_type="np", **common).images[0] for each in generators]
     return (np.stack(images) * 255).round().astype(np.uint8)
 

@@ -1,4 +1,4 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse."""
+"""Python client of a Tritone server: transcribe, speak, ask, converse, generate images."""
 
 from tritone_client._calls import Request
 from tritone_client._client import Client
@@ -19,7 +19,10 @@ from tritone_client._types import (
     Answer,
     AnswerChunk,
     AudioLike,
+    GeneratedImage,
+    GeneratedImages,
     ImageLike,
+    ImageProgress,
     Messages,
     Reply,
     Segment,
@@ -34,8 +37,11 @@ __all__ = [
     "Cancelled",
     "Client",
     "Error",
+    "GeneratedImage",
+    "GeneratedImages",
     "GrpcTransport",
     "ImageLike",
+    "ImageProgress",
     "InferenceFailed",
     "InvalidInput",
     "Messages",

@@ -1,11 +1,11 @@
 """The client: one method per task. What a request looks like is in `_calls`, how it travels in `_transport`."""
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import TypeVar
 
-from tritone_client import _calls
+from tritone_client import _calls, _images
 from tritone_client._calls import Call, Delivery
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
@@ -13,7 +13,9 @@ from tritone_client._types import (
     Answer,
     AnswerChunk,
     AudioLike,
+    GeneratedImages,
     ImageLike,
+    ImageProgress,
     Messages,
     Reply,
     Speech,
@@ -131,7 +133,8 @@ class Client:
         inputs = _calls.chat_inputs(
             question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
         )
-        return self._stream(_calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit))
+        call = _calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit)
+        return self._stream(call, lambda chunk: chunk.finish_reason is not None)
 
     def converse(
         self,
@@ -156,6 +159,98 @@ class Client:
         return self._send(
             _calls.converse(delivery, audio, sampling_rate, text, image, images, messages, max_tokens, voice, speed)
         )
+
+    def generate_image(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        scheduler: str | None = None,
+        style: str | None = None,
+        image: ImageLike | None = None,
+        mask: ImageLike | None = None,
+        strength: float | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> GeneratedImages:
+        """Have pictures drawn.
+
+        Args:
+            height, width: pixels, multiples of 8; by default those of `image`, else the checkpoint's.
+            guidance_scale: how closely the prompt is followed; 1 is not at all guided, and half the work.
+            seed: of the first picture; the others count up from it. Drawn, and told, when None.
+            scheduler: "ddim", "euler", "euler_a", "dpmpp_2m", "lms", "pndm" or "unipc".
+            style: such as "oil painting" or "油画": adds words to the prompt and to `negative_prompt`.
+            image: the picture to start from; with `mask` only its white part is painted anew.
+            strength: how much of `image` may change, 0..1.
+        """
+        inputs = _images.generation_inputs(
+            image,
+            mask,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_images=num_images,
+            seed=seed,
+            scheduler=scheduler,
+            style=style,
+            strength=strength,
+        )
+        return self._send(_images.generate_image(self._delivery(timeout_s, request_id), inputs))
+
+    def generate_image_stream(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        scheduler: str | None = None,
+        style: str | None = None,
+        image: ImageLike | None = None,
+        mask: ImageLike | None = None,
+        strength: float | None = None,
+        preview_interval: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[ImageProgress | GeneratedImages, None, None]:
+        """Like `generate_image`, with an `ImageProgress` after each step; the `GeneratedImages` come last.
+
+        Closing the generator, or dropping it, cancels the request on the server within a step.
+
+        Args:
+            preview_interval: a preview comes along after every so many steps.
+        """
+        inputs = _images.generation_inputs(
+            image,
+            mask,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_images=num_images,
+            seed=seed,
+            scheduler=scheduler,
+            style=style,
+            strength=strength,
+        )
+        call = _images.generate_image_stream(self._delivery(timeout_s, request_id), inputs, preview_interval)
+        return self._stream(call, lambda part: isinstance(part, GeneratedImages))
 
     def is_ready(self, model: str | None = None, timeout_s: float = 5.0) -> bool:
         """Whether the server, or one of its models, is ready; False also where nobody answers."""
@@ -189,17 +284,18 @@ class Client:
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))
 
-    def _stream(self, call: Call[AnswerChunk]) -> Generator[AnswerChunk, None, None]:
-        """The pieces. The last one must say that it is: a stream that breaks off is no short answer."""
-        chunk = None
+    def _stream(self, call: Call[T], is_last: Callable[[T], bool]) -> Generator[T, None, None]:
+        """The parts. The last one must say that it is: a stream that breaks off is no short answer."""
+        ended = False
         responses = self._transport.stream(call.request)
         try:
             for outputs in responses:
-                chunk = call.parse(outputs)
-                yield chunk
+                part = call.parse(outputs)
+                ended = is_last(part)
+                yield part
         finally:
             responses.close()
-        if chunk is None or chunk.finish_reason is None:
+        if not ended:
             raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
 
     def _delivery(self, timeout_s: float | None, request_id: str | None) -> Delivery:
