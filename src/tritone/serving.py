@@ -112,7 +112,7 @@ class Model:
         Raises: TritonModelException: naming each unknown, missing or malformed key.
         """
         # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS; "calls" is for `tritone serve`.
-        given = {k: v["string_value"] for k, v in self.config.get("parameters", {}).items() if not k.isupper()}
+        given = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items() if not k.isupper()}
         given.pop("calls", None)
         try:
             return schema.model_validate(given)
