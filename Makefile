@@ -50,6 +50,7 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 bench: checkpoints ## measure the server against the same work in one process
 	@# As in the server's stubs: threads that spin after their work would take the processors from the other side.
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/stable_diffusion.py
 
 clean: ## remove .venv, checkpoints and everything that was generated
 	rm -rf .venv .checkpoints .tritone demo_output
