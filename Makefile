@@ -50,6 +50,8 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 bench: checkpoints ## measure the server against the same work in one process
 	@# As in the server's stubs: threads that spin after their work would take the processors from the other side.
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/stable_diffusion.py
 
 clean: ## remove .venv, checkpoints and everything that was generated

@@ -1,7 +1,9 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse, generate images."""
+"""Python client of a Tritone server: transcribe, speak, ask, converse, embed, search, generate images."""
 
 from tritone_client._calls import Request
+from tritone_client._chat import Chat
 from tritone_client._client import Client
+from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import (
     Cancelled,
     Error,
@@ -14,6 +16,7 @@ from tritone_client._exceptions import (
     ServerUnavailable,
 )
 from tritone_client._mock import MockTransport
+from tritone_client._search import ImageIndex
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
     Answer,
@@ -35,15 +38,18 @@ __all__ = [
     "AnswerChunk",
     "AudioLike",
     "Cancelled",
+    "Chat",
     "Client",
     "Error",
     "GeneratedImage",
     "GeneratedImages",
     "GrpcTransport",
+    "ImageIndex",
     "ImageLike",
     "ImageProgress",
     "InferenceFailed",
     "InvalidInput",
+    "Match",
     "Messages",
     "MockTransport",
     "ModelNotReady",
@@ -55,6 +61,7 @@ __all__ = [
     "Segment",
     "ServerUnavailable",
     "Speech",
+    "TextTruncated",
     "Transcript",
     "Transport",
 ]

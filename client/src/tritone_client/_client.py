@@ -1,12 +1,18 @@
 """The client: one method per task. What a request looks like is in `_calls`, how it travels in `_transport`."""
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tritone_client import _calls, _images
+import numpy as np
+import numpy.typing as npt
+
+from tritone_client import _calls, _embeddings, _images
 from tritone_client._calls import Call, Delivery
+from tritone_client._chat import Chat
+from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
@@ -91,7 +97,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
@@ -101,10 +111,13 @@ class Client:
             image, images: path, bytes, Pillow image, or uint8 array (height, width, 3); one or several.
             messages: the conversation so far: [{"role": "user", "content": "..."}, ...].
             temperature: 0, the default, always gives the likeliest answer; above, `seed` decides.
+            top_p, top_k: only the likeliest tokens are drawn from, down to this share or this many.
+            repetition_penalty: above 1, what has been said becomes less likely.
+            stop: the answer ends before the first of these strings.
+            adapter: name of a LoRA adapter that the server has.
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs))
 
     def ask_stream(
@@ -117,7 +130,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         unit: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
@@ -128,13 +145,38 @@ class Client:
         dropping it, cancels the request on the server.
 
         Args:
-            unit: how much comes at a time: "token" (the default), "clause" or "none" (all at once).
+            unit: how much comes at a time: "token" (the default; several where the reader is slower), "clause" or
+                "none" (all at once).
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         call = _calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit)
         return self._stream(call, lambda chunk: chunk.finish_reason is not None)
+
+    def caption(
+        self,
+        image: ImageLike,
+        *,
+        language: str = "en",
+        max_tokens: int | None = None,
+        adapter: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Describe a picture in a sentence; `language` is "en" or "zh"."""
+        question = _calls.caption_question(language)
+        options = _calls.SamplingOptions(max_tokens=max_tokens, adapter=adapter)
+        inputs = _calls.chat_inputs(question, image, None, None, options)
+        return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs)).text
+
+    def chat(self, *, system: str | None = None, **options: Any) -> Chat:
+        """A conversation that remembers its turns and their pictures.
+
+        Args:
+            system: how the model should behave; the first turn of the history.
+            options: those of `ask`, for every turn, such as `temperature` or `adapter`.
+        """
+        return Chat(self, system=system, **options)
 
     def converse(
         self,
@@ -146,6 +188,7 @@ class Client:
         images: Sequence[ImageLike] | None = None,
         messages: Messages | None = None,
         max_tokens: int | None = None,
+        adapter: str | None = None,
         voice: str | None = None,
         speed: float | None = None,
         timeout_s: float | None = None,
@@ -157,8 +200,67 @@ class Client:
         """
         delivery = self._delivery(timeout_s, request_id)
         return self._send(
-            _calls.converse(delivery, audio, sampling_rate, text, image, images, messages, max_tokens, voice, speed)
+            _calls.converse(
+                delivery, audio, sampling_rate, text, image, images, messages, max_tokens, adapter, voice, speed
+            )
         )
+
+    def embed_text(
+        self, texts: str | Sequence[str], *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 (texts, width) of texts, in the space of `embed_images`; a dot product is a likeness.
+
+        Many requests are in flight at a time, so that the server makes batches of them; `timeout_s` is of each. Warns
+        with TextTruncated where a text was longer than the model reads.
+        """
+        listed, delivery = _embeddings.texts_of(texts), self._delivery(timeout_s, request_id)
+        found = _embeddings.all_of(
+            "texts",
+            len(listed),
+            _embeddings.each(
+                lambda index, text: self._send(_embeddings.embed_text(_embeddings.numbered(delivery, index), text)),
+                listed,
+            ),
+        )
+        if cut := [index for index, embedding in enumerate(found) if embedding.truncated]:
+            message = f"{len(cut)} of {len(found)} texts are longer than the model reads and were cut: texts{cut[:10]}"
+            warnings.warn(message, TextTruncated, stacklevel=2)
+        return _embeddings.stack([embedding.vector for embedding in found])
+
+    def embed_images(
+        self, images: ImageLike | Sequence[ImageLike], *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 (pictures, width) of pictures, many in flight like those of `embed_text`.
+
+        Args:
+            images: a list of paths, bytes, Pillow images or uint8 arrays (height, width, 3); or a single one.
+        """
+        listed, delivery = _embeddings.images_of(images), self._delivery(timeout_s, request_id)
+        found = _embeddings.each(
+            lambda index, image: self._send(_embeddings.embed_image(_embeddings.numbered(delivery, index), image)),
+            listed,
+        )
+        return _embeddings.stack(_embeddings.all_of("images", len(listed), found))
+
+    def embed(self, query: str | ImageLike) -> npt.NDArray[np.float32]:
+        """The unit vector of a text (any str) or of a picture (anything else; a file as a Path), float32 (width,)."""
+        vectors = self.embed_text(query) if isinstance(query, str) else self.embed_images([query])
+        return vectors.reshape(-1)
+
+    def rank(self, query: str | ImageLike, candidates: Sequence[str | ImageLike]) -> list[Match]:
+        """The candidates, best match first. Every str is a text; pictures are anything else, a file as a Path.
+
+        >>> client.rank("a red circle", [Path("one.png"), Path("two.png")])[0].candidate
+        >>> client.rank(Path("one.png"), ["a circle", "a square"])[0].score
+        """
+        texts = [index for index, item in enumerate(candidates) if isinstance(item, str)]
+        pictures = [index for index, item in enumerate(candidates) if not isinstance(item, str)]
+        vectors = [
+            *self.embed_text([str(candidates[index]) for index in texts]),
+            *self.embed_images([candidates[index] for index in pictures]),
+        ]
+        order = np.argsort([*texts, *pictures], kind="stable")
+        return _embeddings.rank(self.embed(query), _embeddings.stack([vectors[row] for row in order]), candidates)
 
     def generate_image(
         self,
