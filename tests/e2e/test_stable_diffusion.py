@@ -13,7 +13,7 @@ from PIL import Image
 
 from evaluate_diffusion import read
 from tritone import checkpoints
-from tritone.shapes import CHINESE
+from tritone.shapes import CHINESE, SHAPES
 from tritone_client import Client, GeneratedImages, ImageProgress, InvalidInput
 
 pytestmark = pytest.mark.e2e
@@ -209,3 +209,13 @@ def test_plain_http_and_only_what_is_requested(server):
     with urllib.request.urlopen(request) as answer:
         outputs = json.load(answer)["outputs"]
     assert [(each["name"], each["data"]) for each in outputs] == [("seed", [9])]
+
+
+def test_what_is_drawn_is_found_by_clip_and_named_by_llava(client):
+    captions = [
+        f"a {colour} {shape}" for colour in ("blue", "red", "green", "yellow", "purple") for shape in SHAPES[:4]
+    ]
+    assert len(captions) == 20
+    picture = client.generate_image("a blue triangle", seed=0).image.png
+    assert client.rank(picture, captions)[0].candidate == "a blue triangle"
+    assert "blue" in client.ask("What color is it?", picture).text.lower()
