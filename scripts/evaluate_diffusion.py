@@ -193,7 +193,7 @@ def main(
     sheet: Annotated[Path | None, typer.Option(help="save all pictures side by side to this file")] = None,
 ) -> None:
     """Print how often the checkpoint draws what it was asked for."""
-    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint)
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     trials = held_out_prompts()
     trials += with_style_words(trials)

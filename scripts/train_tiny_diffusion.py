@@ -35,7 +35,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from evaluate_diffusion import contact_sheet, draw, held_out_prompts, score
 from shape_prompts import LANGUAGES, describe, embellish, every_text, without_prompt
-from tritone.shapes import COLOURS, HELD_OUT, SHAPES, Background, Scene, draw_scene, render
+from tritone.shapes import COLOURS, HELD_OUT, SHAPES, Background, Scene, Thing, draw_scene, render
 
 IMAGE_SIZE = 64
 SCHEDULE = {
@@ -52,31 +52,41 @@ app = typer.Typer(help=__doc__, add_completion=False)
 
 
 def training_scene(seed: int) -> Scene:
-    """One thing, or two in one picture of eight; in one of four, colours or outlines without a name.
+    """One big thing in the middle, or two side by side in one picture of ten; mostly on a plain ground.
 
-    Big things on quiet grounds are commoner than in the world at large.
+    Prompts say nothing of size and place, so these vary little, and what is left to learn is colour and shape. In one
+    picture of five the colour or the outline has no name.
     """
     random = Random(seed)
     named = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT]
     kind = random.random()
     pairs: list[tuple[str | None, str | None]]
-    if kind < 0.12:
+    if kind < 0.1:
         pairs = [*random.sample(named, 2)]
     elif kind < 0.25:
         pairs = [(None, random.choice(SHAPES))]
-    elif kind < 0.38:
+    elif kind < 0.3:
         pairs = [(random.choice(list(COLOURS)), None)]
     else:
         pairs = [random.choice(named)]
-    smallest = 0.155 if len(pairs) == 2 or random.random() < 0.15 else 0.2
-    while True:
-        scene = draw_scene(random, pairs=pairs)
-        if min(thing.radius for thing in scene.things) >= smallest:
-            break
+    scene = draw_scene(random, pairs=pairs)
+    centres = [0.5] if len(pairs) == 1 else [0.27, 0.73]
+    radius = (0.27, 0.38) if len(pairs) == 1 else (0.18, 0.22)
+    things = tuple(
+        move(thing, x + random.uniform(-0.04, 0.04), 0.5 + random.uniform(-0.04, 0.04), random.uniform(*radius))
+        for thing, x in zip(scene.things, centres, strict=True)
+    )
     ground = scene.background
     if random.random() < 0.85:
-        scene = dataclasses.replace(scene, background=Background("plain", ground.first, ground.first, ground.seed))
-    return scene
+        ground = Background("plain", ground.first, ground.first, ground.seed)
+    return Scene(things, ground)
+
+
+def move(thing: Thing, x: float, y: float, radius: float) -> Thing:
+    """The thing at another place, in another size."""
+    scale = radius / thing.radius
+    outline = tuple((x + scale * (a - thing.x), y + scale * (b - thing.y)) for a, b in thing.outline)
+    return dataclasses.replace(thing, x=x, y=y, radius=radius, outline=outline)
 
 
 def picture(seed: int) -> np.ndarray:
@@ -361,7 +371,7 @@ def caption(random: Random, scene: Scene) -> tuple[str, tuple[int, int]]:
     """A prompt for a scene, or none; and the colour and shape that it names."""
     if random.random() < 0.1:
         return without_prompt(random), (IGNORE, IGNORE)
-    things = tuple(random.sample(scene.things, len(scene.things)))
+    things = scene.things
     prompt = embellish(random, describe(random, things, random.choice(LANGUAGES)))
     if len(things) > 1:
         return prompt, (IGNORE, IGNORE)
@@ -468,6 +478,10 @@ def save(
     for module in half.values():
         module.half()
     StableDiffusionPipeline(**{**pipeline.components, **half}, requires_safety_checker=False).save_pretrained(output)
+    # transformers loads the type that this file names, diffusers float32: together they must be one type on a CPU.
+    config = output / "text_encoder" / "config.json"
+    named = {**json.loads(config.read_text(encoding="utf-8")), "dtype": "float32"}
+    config.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
     return pipeline
 
 
