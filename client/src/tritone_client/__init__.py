@@ -1,4 +1,4 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse."""
+"""Python client of a Tritone server: transcribe, speak, align, ask, converse."""
 
 from tritone_client._calls import Request
 from tritone_client._client import Client
@@ -18,6 +18,8 @@ from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client._mock import MockTransport
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
+    AlignedWord,
+    Alignment,
     Answer,
     AnswerChunk,
     AudioLike,
@@ -34,6 +36,8 @@ from tritone_client._types import (
 )
 
 __all__ = [
+    "AlignedWord",
+    "Alignment",
     "Answer",
     "AnswerChunk",
     "AudioLike",

@@ -16,6 +16,7 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype(np.float32),
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
+    "BOOL": np.dtype(np.bool_),
 }
 
 
@@ -37,7 +38,7 @@ class Tensor:
             items = value if isinstance(value, (list, tuple)) else [value]
             return np.array([[self._encode(item) for item in items]], np.object_)
         given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
-        kinds, what = ("iu", "a whole number") if wanted.kind == "i" else ("iuf", "a number")
+        kinds, what = {"i": ("iu", "a whole number"), "b": ("b", "true or false")}.get(wanted.kind, ("iuf", "a number"))
         if given.dtype.kind not in kinds:
             raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
         if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
@@ -172,7 +173,22 @@ VOICE_ASSISTANT_STREAM = Model(
     ),
     decoupled=True,
 )
+ALIGN = Model(
+    "align",
+    inputs=(Tensor("audio_bytes", "BYTES"), Tensor("text", "BYTES")),
+    outputs=(
+        Tensor("word", "BYTES", (-1,)),
+        Tensor("start", "FP32", (-1,)),
+        Tensor("end", "FP32", (-1,)),
+        Tensor("score", "FP32", (-1,)),
+        Tensor("matches", "BOOL"),
+        Tensor("duration", "FP32"),
+    ),
+)
+
 MODELS = {
     model.name: model
-    for model in (*(TRANSCRIBE, TTS, SPEAK_STREAM, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, VOICE_ASSISTANT_STREAM),)
+    for model in (
+        *(TRANSCRIBE, TTS, SPEAK_STREAM, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, VOICE_ASSISTANT_STREAM, ALIGN),
+    )
 }
