@@ -52,6 +52,8 @@ bench: checkpoints ## measure the server against the same work in one process
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/transcribe_overhead.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/tts.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/voice_assistant.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
+	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 
 clean: ## remove .venv, checkpoints and everything that was generated
 	rm -rf .venv .checkpoints .tritone demo_output

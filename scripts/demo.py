@@ -1,9 +1,10 @@
 """`make demo`: start the server, ask the voice assistant a spoken question about a picture, stop the server.
 
-Writes the picture, the spoken question and the spoken answer to demo_output/. Exits 1 if the answer is not true of
-the picture.
+Writes the picture, the spoken question and the spoken answer to demo_output/, and a few more pictures that are
+searched by words. Exits 1 if the answer is not true of the picture, or if the search finds the wrong one.
 """
 
+import itertools
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,12 @@ from tritone_client import Client, Reply
 OUTPUT = Path("demo_output")
 COLOUR, SHAPE = "red", "circle"
 QUESTION = "What color is the circle in this picture?"
+ALBUM = (("red", "square"), ("blue", "circle"), ("yellow", "star"), ("purple", "heart"), ("green", "cross"))
+SEARCHES = {"a yellow star": "yellow star", "一个红色的圆形": "red circle"}
+DESCRIBE = "Describe the picture."
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
+numbers = itertools.count(1)
 
 
 def main() -> int:
@@ -30,17 +35,17 @@ def main() -> int:
     scene = draw_scene(Random(7), pairs=[(COLOUR, SHAPE)])
     picture = OUTPUT / "picture.png"
     render(scene, 384).save(picture)
-    console.print(f"[bold]1.[/] drew {picture}: {caption(scene)}")
-    console.print("[bold]2.[/] starting Triton Inference Server with all models")
+    heading(f"drew {picture}: {caption(scene)}")
+    heading("starting Triton Inference Server with all models")
     with serve(report=lambda line: console.print(f"   [dim]{line}[/]")) as address, Client(address.grpc) as client:
-        return converse(client, picture)
+        return converse(client, picture) or search(client, picture)
 
 
 def converse(client: Client, picture: Path) -> int:
-    """Ask aloud, hear the answer, and ask once more in Chinese."""
+    """Ask aloud, hear the answer, ask once more in Chinese, and watch an answer being made."""
     question = OUTPUT / "question.wav"
     client.speak(QUESTION).save(question)
-    console.print(f"[bold]3.[/] asking aloud, {question}: {QUESTION!r}")
+    heading(f"asking aloud, {question}: {QUESTION!r}")
     with timed("voice to voice"):
         reply = client.converse(audio=question, image=picture)
     show(reply)
@@ -51,12 +56,42 @@ def converse(client: Client, picture: Path) -> int:
         client.ask(reply.transcript, picture)
     with timed("speak"):
         client.speak(reply.text)
-    console.print(f"[bold]4.[/] asking in writing: {CHINESE_QUESTION}\n   {client.ask(CHINESE_QUESTION, picture).text}")
+    heading(f"asking in writing: {CHINESE_QUESTION}\n   {client.ask(CHINESE_QUESTION, picture).text}")
+    stream(client, picture)
     if COLOUR not in reply.text.lower():
         console.print(f"[red]demo failed:[/] the {SHAPE} is {COLOUR}, the answer was {reply.text!r}")
         return 1
-    console.print(f"[green]demo done:[/] it heard, looked and answered; listen to {OUTPUT / 'answer.wav'}")
     return 0
+
+
+def search(client: Client, picture: Path) -> int:
+    """Look for pictures among a few, in English and in Chinese."""
+    album = {f"{COLOUR} {SHAPE}": picture}
+    for number, (colour, shape) in enumerate(ALBUM):
+        album[f"{colour} {shape}"] = path = OUTPUT / f"{colour}_{shape}.png"
+        render(draw_scene(Random(number), pairs=[(colour, shape)]), 384).save(path)
+    heading(f"searching {len(album)} pictures: {', '.join(album)}")
+    for query, expected in SEARCHES.items():
+        best, *others = client.rank(query, list(album.values()))
+        console.print(f"   {query}: [bold]{best.candidate}[/] ({best.score:.2f}; the next one {others[0].score:.2f})")
+        if best.candidate != album[expected]:
+            console.print(f"[red]demo failed:[/] looked for {query}, found {best.candidate}")
+            return 1
+    console.print(f"[green]demo done:[/] it heard, looked, answered and found; listen to {OUTPUT / 'answer.wav'}")
+    return 0
+
+
+def stream(client: Client, picture: Path) -> None:
+    """Print a description as it is being made, one piece after the other."""
+    heading(f"streaming: {DESCRIBE}")
+    console.print("   ", end="")
+    started, first_ms, chunk = time.monotonic(), 0.0, None
+    for chunk in client.ask_stream(DESCRIBE, picture):
+        first_ms = first_ms or 1000 * (time.monotonic() - started)
+        console.print(f"{chunk.text}[dim]|[/]", end="")
+    if chunk:
+        rate = chunk.completion_tokens / (time.monotonic() - started)
+        console.print(f"\n   first token after {first_ms:.0f} ms, {rate:.0f} tokens/s")
 
 
 def show(reply: Reply) -> None:
@@ -67,6 +102,11 @@ def show(reply: Reply) -> None:
     table.add_row("   answered", f"[bold]{reply.text}[/]")
     table.add_row("   spoken", f"{OUTPUT / 'answer.wav'}, {reply.speech.duration:.1f} s")
     console.print(table)
+
+
+def heading(text: str) -> None:
+    """Print the first line of the next step."""
+    console.print(f"[bold]{next(numbers)}.[/] {text}")
 
 
 @contextmanager

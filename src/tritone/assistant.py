@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone import audio
+from tritone import audio, clauses
 from tritone.errors import InvalidInput, TritoneError
 from tritone.overlap import in_order
 
@@ -121,8 +121,11 @@ class Assistant:
         async with aclosing(self._call_stream("llava", inputs, THOUGHT)) as rows:  # type: ignore[type-var]
             async for row in rows:
                 text, reason = (str(row[name][0], "utf-8") for name in ("text_output", "finish_reason"))
-                yield Piece(text, reason, int(row["completion_tokens"][0]), number, _ms_since(started))
-                number += 1
+                # A model that is faster than its listener may give several clauses in one piece.
+                *parts, last = clauses.pieces(text)
+                for part, ending in (*((part, "") for part in parts), (last, reason)):
+                    yield Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    number += 1
 
     async def _speak(self, piece: Piece, manner: Voice) -> Piece:
         """The piece with its sound; without, and with the reason, where no voice can speak it."""

@@ -17,6 +17,7 @@ SHORTEST = 12  # characters of a clause that may stand alone within a sentence; 
 
 # A pause inside a sentence; an ASCII mark counts only before a space, so "1,000" and "3:30" stay whole.
 _PAUSE = re.compile(r"(?<=[，；：、])\s*|(?<=[,;:])\s+|\s+(?=[—–]\s)")
+_STOP = re.compile(r"[，。！？；：、…\n]+\s*|[,.!?;:]+\s+")
 _CHINESE_END = re.compile(r"(?<=[。！？…])(?![。！？…”’」』）])|(?<=[。！？…][”’」』）])")
 
 SENTENCE_PAUSE, CLAUSE_PAUSE = 0.30, 0.12  # seconds
@@ -39,6 +40,11 @@ def speakable(text: str, language: str = "") -> list[str]:
     chosen = language.strip()[:2].lower() or ("zh" if any(map(is_han, text)) else "en")
     found = [clause for clause in split(text, chosen) if any(map(str.isalnum, clause))]
     return found or [text]
+
+
+def pieces(text: str) -> list[str]:
+    """A piece of an answer cut at its pauses; the parts join to it. At least one, which may be empty."""
+    return _split_at(_STOP, text) or [text]
 
 
 def pause_after(clause: str) -> float:

@@ -17,8 +17,10 @@ a dict of the same kinds; a value may be a function, which is called only if the
 import asyncio
 import contextlib
 import functools
+import inspect
 import json
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
@@ -39,6 +41,8 @@ S = TypeVar("S", bound="Settings")
 
 # Endings of the STRING tensors that hold encoded media and not text.
 BINARY = ("_bytes", "_wav", "_png")
+# How often `publish` looks. Each changed value is a message to the server's process: too dear for every token.
+PUBLISH_S = 0.25
 # The parameter that marks a BLS call. Server 2.51 drops the status code of a child's error on its way to the parent:
 # for such a call the child writes it in front of its sentence.
 _CALL = "bls"
@@ -48,6 +52,10 @@ class Settings(BaseModel):
     """The `parameters` of a config.pbtxt. Subclasses name each key and its type; any other key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def part(self, kind: Callable[..., Item]) -> Item:
+        """The settings that a dataclass names, as that dataclass."""
+        return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
 
 
 class CallFailed(TritoneError):
@@ -120,6 +128,37 @@ class Model:
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise pb_utils.TritonModelException(f"parameters of model '{self.name}': {faults}") from error
+
+    def log(self, message: str) -> None:
+        """Write a line into the server's log."""
+        pb_utils.Logger.log_info(f"model '{self.name}': {message}")
+
+    def publish(self, measure: Callable[[], dict[str, tuple[str, float]]]) -> None:
+        """Show numbers on the server's metrics page, as they are every PUBLISH_S, with the label `model`.
+
+        Args:
+            measure: {name: (description, value)}; a name that ends with "_total" is a counter, others are gauges.
+        """
+        families = {
+            name: pb_utils.MetricFamily(
+                name=name,
+                description=description,
+                kind=pb_utils.MetricFamily.COUNTER if name.endswith("_total") else pb_utils.MetricFamily.GAUGE,
+            )
+            for name, (description, _) in measure().items()
+        }
+        metrics = {name: family.Metric(labels={"model": self.name}) for name, family in families.items()}
+        shown = dict.fromkeys(metrics, 0.0)
+
+        def repeat() -> None:
+            while families:  # a family must outlive its metrics
+                for name, (_, value) in measure().items():
+                    if value != shown[name]:
+                        metrics[name].increment(value - shown[name])
+                        shown[name] = value
+                time.sleep(PUBLISH_S)
+
+        threading.Thread(target=repeat, name="publish", daemon=True).start()
 
     # ---- answers that are returned
 

@@ -108,7 +108,7 @@ def test_curl_streams_an_answer(server):
 
 
 def test_streams_whose_callers_leave_free_the_model_and_harm_nobody(server, client):
-    """One answer at a time is made: if a stream went on after its caller had left, the next would wait for it."""
+    """Forty who leave over sixteen slots: the server lives, and the next caller is answered."""
     _, scene = picture(5, ("white", "star"), ("pink", "heart"))
 
     def leave_after_the_first_piece(_):

@@ -45,7 +45,7 @@ def test_a_turn_is_streamed_in_order_and_says_what_the_unary_assistant_says(clie
 
 @pytest.fixture
 def spoken(server):
-    """How many clauses the server has spoken so far."""
+    """How many requests `tts` has had so far: clauses to speak, and those that take a clause back."""
     triton = tritonclient.grpc.InferenceServerClient(server.grpc)
 
     def count() -> int:
@@ -62,7 +62,7 @@ def test_an_interrupted_answer_stops_within_a_clause_and_the_next_is_answered(cl
     at_close = spoken()
     assert "red" in client.ask("What color is the circle?", picture).text
     time.sleep(3)
-    assert spoken() - at_close <= 1
+    assert spoken() - at_close <= 3
 
 
 def test_an_interrupted_speech_stops_within_a_clause(client, spoken):
@@ -73,7 +73,7 @@ def test_an_interrupted_speech_stops_within_a_clause(client, spoken):
     chunks.close()
     time.sleep(3)
     stopped = spoken()
-    assert stopped - before <= 4  # the first, and what was under way
+    assert stopped - before <= 6  # of 30: the first, what was under way, and what took that back
     time.sleep(1)
     assert spoken() == stopped
 

@@ -141,6 +141,29 @@ class Logger:
     log_info = log_warn = log_error
 
 
+class _Metric:
+    def __init__(self):
+        self.number = 0.0
+
+    def increment(self, value):
+        self.number += value
+
+    def value(self):
+        return self.number
+
+
+class MetricFamily:
+    COUNTER, GAUGE = "counter", "gauge"
+    shown: ClassVar[dict[tuple[str, str], _Metric]] = {}  # by name and model
+
+    def __init__(self, name, description, kind):
+        assert (kind == self.COUNTER) == name.endswith("_total"), name
+        self.name = name
+
+    def Metric(self, labels):  # noqa: N802 - the backend's name
+        return self.shown.setdefault((self.name, labels["model"]), _Metric())
+
+
 def get_input_tensor_by_name(request, name):
     return request._inputs.get(name)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from random import Random
 
 import numpy as np
@@ -199,6 +200,19 @@ def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
     assert len(pieces) > len(whole) == 1
 
 
+def test_llava_shows_its_engine_on_the_metrics_page(serve):
+    llava = serve("llava")
+    shown = pb_utils.MetricFamily.shown
+    llava.execute(llava.request(text_input=["Hello."], max_tokens=[2]))
+    deadline = time.monotonic() + 5
+    while (
+        shown["tritone_llava_tokens_total", "llava"].value() < 2 or shown["tritone_llava_slots_active", "llava"].value()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert shown["tritone_llava_slots", "llava"].value() == 16
+
+
 def test_llava_remembers_the_picture_of_an_earlier_turn(serve):
     llava = serve("llava")
     history = [
@@ -342,3 +356,33 @@ def test_spoken_words_are_found_where_the_voice_says_them(serve):
     assert errors.max() < 0.25
     assert not other["matches"][0]
     assert bad.error().code() == INVALID
+
+
+def test_captions_of_many_users_meet_in_one_batch_and_a_bad_one_fails_alone(serve):
+    tokenizer, encoder = serve("clip_tokenizer"), serve("clip_text_encoder")
+    texts = ["a red circle", "一个红色的圆形", "a yellow star", " "]
+    *tokens, blank = tokenizer.execute(*(tokenizer.request(text=[text]) for text in texts))
+    assert "empty" in message(blank)
+    assert [int(row["token_count"][0]) for row in tokens] == [5, 9, 5]
+    assert not any(row["truncated"][0] for row in tokens)
+    broken = encoder.request(input_ids=[np.full(77, -1, np.int32)])
+    english, bad, chinese, star = encoder.execute(
+        encoder.request(input_ids=[tokens[0]["input_ids"]]),
+        broken,
+        *(encoder.request(input_ids=[row["input_ids"]]) for row in tokens[1:]),
+    )
+    assert "-1" in message(bad)
+    assert english["text_embeds"] @ chinese["text_embeds"] > english["text_embeds"] @ star["text_embeds"] + 0.2
+
+
+def test_a_picture_lies_closest_to_its_caption_and_a_bad_one_fails_alone(serve):
+    processor, encoder = serve("clip_image_processor"), serve("clip_image_encoder")
+    tokenizer, reader = serve("clip_tokenizer"), serve("clip_text_encoder")
+    files = [png(("red", "circle")), b"no picture", png(("blue", "square"))]
+    red, bad, blue = processor.execute(*(processor.request(image_bytes=[file]) for file in files))
+    assert bad.error().code() == INVALID
+    requests = [encoder.request(pixel_values=[row["pixel_values"]]) for row in (red, blue)]
+    seen = [row["image_embeds"] for row in encoder.execute(*requests)]
+    [ids] = tokenizer.execute(tokenizer.request(text=["a red circle"]))
+    [text] = reader.execute(reader.request(input_ids=[ids["input_ids"]]))
+    assert seen[0] @ text["text_embeds"] > seen[1] @ text["text_embeds"] + 0.2

@@ -79,6 +79,13 @@ def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
     assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
 
 
+def test_clauses_that_come_together_are_spoken_one_by_one() -> None:
+    models = Models(["".join(CLAUSES[:2]), CLAUSES[2]])
+    rows = answer(models, text_input="What?")
+    assert [row["text_output"] for row in rows[1:]] == CLAUSES
+    assert [row["finish_reason"] for row in rows[1:]] == ["", "", "stop"]
+
+
 def test_word_times_count_from_the_start_of_the_answer() -> None:
     rows = answer(Models(), text_input="What?")
     starts = [start for row in rows for start in row["word_start"]]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritone.clauses import pause_after, speakable, split
+from tritone.clauses import pause_after, pieces, speakable, split
 
 LONG = (
     "There are two stars on the left, and a very large blue square is in the middle of the picture; "
@@ -57,3 +57,16 @@ def test_sentences_are_followed_by_longer_pauses() -> None:
 def test_only_what_can_be_said_is_spoken() -> None:
     assert speakable("Yes.\n—\nNo.") == ["Yes.", "No."]
     assert speakable("?!") == ["?!"]  # whoever speaks it says why he cannot
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("It is red, and big. ", ["It is red, ", "and big. "]),
+        ("3.5 is ", ["3.5 is "]),
+        ("红色的，圆形。", ["红色的，", "圆形。"]),
+        ("", [""]),
+    ],
+)
+def test_pieces_of_an_answer_are_cut_at_pauses_and_join_to_it(text: str, parts: list[str]) -> None:
+    assert pieces(text) == parts

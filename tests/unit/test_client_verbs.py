@@ -84,7 +84,10 @@ def test_speak_sends_text_as_utf8_and_speed_as_float32():
 def test_ask_sends_pictures_history_and_sampling():
     client, requests = client_of(ANSWER)
     history = [{"role": "user", "content": "你好"}]
-    answer = client.ask("What?", images=[b"a", b"b"], messages=history, max_tokens=8, temperature=0.5, top_p=1, seed=3)
+    sampling = {"temperature": 0.5, "top_p": 1, "top_k": 40, "repetition_penalty": 1.5, "seed": 3}
+    answer = client.ask(
+        "What?", images=[b"a", b"b"], messages=history, max_tokens=8, stop=["。", "\n"], adapter="flowers", **sampling
+    )
     inputs = sent(requests[0])
     assert json.loads(inputs.pop("messages")[0]) == history
     assert inputs == {
@@ -93,7 +96,11 @@ def test_ask_sends_pictures_history_and_sampling():
         "max_tokens": [8],
         "temperature": [0.5],
         "top_p": [1.0],
+        "top_k": [40],
+        "repetition_penalty": [1.5],
         "seed": [3],
+        "stop": ["。".encode(), b"\n"],
+        "adapter": [b"flowers"],
     }
     assert (answer.text, answer.finish_reason) == ("它是红色的。", "stop")
     assert (answer.prompt_tokens, answer.completion_tokens) == (90, 7)
@@ -110,6 +117,57 @@ def test_ask_stream_yields_the_pieces_and_says_when_it_ends():
     chunks = list(client.ask_stream("What?", b"png", unit="clause"))
     assert chunks == [AnswerChunk("It is", None, 9, 2), AnswerChunk(" red.", "stop", 9, 4)]
     assert sent(requests[0]) == {"text_input": [b"What?"], "image_bytes": [b"png"], "stream_unit": [b"clause"]}
+
+
+def test_one_stop_string_may_be_given_by_itself():
+    client, requests = client_of(ANSWER)
+    client.ask("What?", stop="。")
+    assert sent(requests[0]) == {"text_input": [b"What?"], "stop": ["。".encode()]}
+
+
+def test_caption_asks_in_the_language_and_gives_the_text():
+    client, requests = client_of(ANSWER)
+    assert client.caption(b"png", language="zh") == "它是红色的。"
+    assert sent(requests[0]) == {"text_input": ["请描述这张图。".encode()], "image_bytes": [b"png"]}
+    with pytest.raises(InvalidInput, match="'fr', must be one of en, zh"):
+        client.caption(b"png", language="fr")
+
+
+def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed():
+    outputs = [ANSWER, PIECES, Overloaded("full"), ANSWER]
+
+    def handler(request):
+        output = outputs.pop(0)
+        if isinstance(output, Exception):
+            raise output
+        return output
+
+    transport = MockTransport(handler)
+    chat = Client(transport=transport).chat(system="Be short.", temperature=0.5)
+    chat.ask("What shape?", b"one")
+    assert "".join(chunk.text for chunk in chat.ask_stream("And this?", images=[b"two"])) == "It is red."
+    with pytest.raises(Overloaded):
+        chat.ask("Lost?", b"three")
+    chat.ask("Sure?", seed=1)
+    last = sent(transport.requests[-1])
+    assert last["image_bytes"] == [b"one", b"two"]
+    assert (last["temperature"], last["seed"]) == ([0.5], [1])
+    turns = json.loads(last["messages"][0])
+    assert [turn["role"] for turn in turns] == ["system", "user", "assistant", "user", "assistant"]
+    assert turns[1]["content"] == [{"type": "image"}, {"type": "text", "text": "What shape?"}]
+    assert turns[4]["content"] == "It is red."
+    assert len(chat.messages) == 7
+    with pytest.raises(InvalidInput, match="both"):
+        chat.ask("?", b"a", images=[b"b"])
+
+
+def test_a_chat_forgets_a_turn_whose_stream_is_left():
+    client, _ = client_of(PIECES)
+    chat = client.chat()
+    stream = chat.ask_stream("What?")
+    next(stream)
+    stream.close()
+    assert chat.messages == []
 
 
 def test_a_stream_that_breaks_off_is_an_error_and_no_short_answer():

@@ -1,7 +1,9 @@
-"""Python client of a Tritone server: transcribe, speak, align, ask, converse."""
+"""Python client of a Tritone server: transcribe, speak, align, ask, converse, embed, search."""
 
 from tritone_client._calls import Request
+from tritone_client._chat import Chat
 from tritone_client._client import Client
+from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import (
     Cancelled,
     Error,
@@ -16,6 +18,7 @@ from tritone_client._exceptions import (
 from tritone_client._heard import captions, heard
 from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client._mock import MockTransport
+from tritone_client._search import ImageIndex
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
     AlignedWord,
@@ -42,13 +45,16 @@ __all__ = [
     "AnswerChunk",
     "AudioLike",
     "Cancelled",
+    "Chat",
     "Client",
     "Error",
     "GrpcTransport",
+    "ImageIndex",
     "ImageLike",
     "InferenceFailed",
     "InvalidInput",
     "Latencies",
+    "Match",
     "Messages",
     "MockTransport",
     "ModelNotReady",
@@ -62,6 +68,7 @@ __all__ = [
     "ServerUnavailable",
     "Speech",
     "SpeechChunk",
+    "TextTruncated",
     "Transcript",
     "Transport",
     "Turn",

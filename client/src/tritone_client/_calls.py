@@ -29,6 +29,7 @@ from tritone_client._types import (
     Word,
 )
 
+_CAPTION_QUESTIONS = {"en": "Describe the picture.", "zh": "请描述这张图。"}
 Outputs = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
 
@@ -78,6 +79,20 @@ class Delivery:
     request_id: str | None = None
 
 
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How an answer is made; None is the server's default. The names are those of the model's inputs."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+    seed: int | None = None
+    stop: str | Sequence[str] | None = None
+    adapter: str | None = None
+
+
 def transcribe(
     delivery: Delivery, audio: AudioLike, sampling_rate: int | None, language: str | None, task: str | None
 ) -> Call[Transcript]:
@@ -105,6 +120,7 @@ def converse(
     images: Sequence[ImageLike] | None,
     messages: Messages | None,
     max_tokens: int | None,
+    adapter: str | None,
     voice: str | None,
     speed: float | None,
 ) -> Call[Reply]:
@@ -117,6 +133,7 @@ def converse(
         "image_bytes": _images(image, images),
         "messages": _messages(messages),
         "max_tokens": max_tokens,
+        "adapter": adapter,
         "voice": voice,
         "speed": speed,
     }
@@ -124,15 +141,26 @@ def converse(
 
 
 def chat_inputs(
-    question: str,
+    question: str | None,
     image: ImageLike | None,
     images: Sequence[ImageLike] | None,
     messages: Messages | None,
-    **sampling: float | None,
+    options: SamplingOptions,
 ) -> dict[str, Any]:
     """The inputs that `ask` and `ask_stream` share."""
+    stop = [options.stop] if isinstance(options.stop, str) else list(options.stop or ()) or None
     pictures, history = _images(image, images), _messages(messages)
-    return {"text_input": question, "image_bytes": pictures, "messages": history, **sampling}
+    return {"text_input": question, "image_bytes": pictures, "messages": history, **vars(options), "stop": stop}
+
+
+def caption_question(language: str) -> str:
+    """What `caption` asks.
+
+    Raises: InvalidInput: a language it does not know.
+    """
+    if language not in _CAPTION_QUESTIONS:
+        raise InvalidInput(f"language is {language!r}, must be one of {', '.join(_CAPTION_QUESTIONS)}")
+    return _CAPTION_QUESTIONS[language]
 
 
 # ---- requests

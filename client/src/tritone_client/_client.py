@@ -1,12 +1,18 @@
 """The client: one method per task. What a request looks like is in `_calls`, how it travels in `_transport`."""
 
 import time
+import warnings
 from collections.abc import Generator, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tritone_client import _calls, _speech
+import numpy as np
+import numpy.typing as npt
+
+from tritone_client import _calls, _embeddings, _speech
 from tritone_client._calls import Call, Delivery
+from tritone_client._chat import Chat
+from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
@@ -128,7 +134,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
     ) -> Answer:
@@ -138,10 +148,13 @@ class Client:
             image, images: path, bytes, Pillow image, or uint8 array (height, width, 3); one or several.
             messages: the conversation so far: [{"role": "user", "content": "..."}, ...].
             temperature: 0, the default, always gives the likeliest answer; above, `seed` decides.
+            top_p, top_k: only the likeliest tokens are drawn from, down to this share or this many.
+            repetition_penalty: above 1, what has been said becomes less likely.
+            stop: the answer ends before the first of these strings.
+            adapter: name of a LoRA adapter that the server has.
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs))
 
     def ask_stream(
@@ -154,7 +167,11 @@ class Client:
         max_tokens: int | None = None,
         temperature: float | None = None,
         top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
         seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
         unit: str | None = None,
         timeout_s: float | None = None,
         request_id: str | None = None,
@@ -165,12 +182,37 @@ class Client:
         dropping it, cancels the request on the server.
 
         Args:
-            unit: how much comes at a time: "token" (the default), "clause" or "none" (all at once).
+            unit: how much comes at a time: "token" (the default; several where the reader is slower), "clause" or
+                "none" (all at once).
         """
-        inputs = _calls.chat_inputs(
-            question, image, images, messages, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        inputs = _calls.chat_inputs(question, image, images, messages, options)
         return self._stream(_calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit))
+
+    def caption(
+        self,
+        image: ImageLike,
+        *,
+        language: str = "en",
+        max_tokens: int | None = None,
+        adapter: str | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> str:
+        """Describe a picture in a sentence; `language` is "en" or "zh"."""
+        question = _calls.caption_question(language)
+        options = _calls.SamplingOptions(max_tokens=max_tokens, adapter=adapter)
+        inputs = _calls.chat_inputs(question, image, None, None, options)
+        return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs)).text
+
+    def chat(self, *, system: str | None = None, **options: Any) -> Chat:
+        """A conversation that remembers its turns and their pictures.
+
+        Args:
+            system: how the model should behave; the first turn of the history.
+            options: those of `ask`, for every turn, such as `temperature` or `adapter`.
+        """
+        return Chat(self, system=system, **options)
 
     def converse(
         self,
@@ -182,6 +224,7 @@ class Client:
         images: Sequence[ImageLike] | None = None,
         messages: Messages | None = None,
         max_tokens: int | None = None,
+        adapter: str | None = None,
         voice: str | None = None,
         speed: float | None = None,
         timeout_s: float | None = None,
@@ -193,8 +236,106 @@ class Client:
         """
         delivery = self._delivery(timeout_s, request_id)
         return self._send(
-            _calls.converse(delivery, audio, sampling_rate, text, image, images, messages, max_tokens, voice, speed)
+            _calls.converse(
+                delivery, audio, sampling_rate, text, image, images, messages, max_tokens, adapter, voice, speed
+            )
         )
+
+    def converse_stream(
+        self,
+        audio: AudioLike | None = None,
+        image: ImageLike | None = None,
+        *,
+        sampling_rate: int | None = None,
+        text: str | None = None,
+        images: Sequence[ImageLike] | None = None,
+        messages: Messages | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        repetition_penalty: float | None = None,
+        seed: int | None = None,
+        stop: str | Sequence[str] | None = None,
+        adapter: str | None = None,
+        language: str | None = None,
+        voice: str | None = None,
+        speed: float | None = None,
+        aloud: bool = True,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[ReplyChunk, None, None]:
+        """Like `converse`, but the transcript and each clause of the answer come as soon as they are there.
+
+        Closing the generator stops the answer on the server: for a listener who interrupts. `heard` then says what
+        to write into the history.
+
+        Args:
+            language: of the spoken question.
+            aloud: False: the answer is text only.
+        """
+        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        manner = {"language": language, "voice": voice, "speed": speed, "modalities": None if aloud else ["text"]}
+        inputs = _calls.chat_inputs(text, image, images, messages, options) | manner
+        delivery = self._delivery(timeout_s, request_id)
+        return self._stream(_speech.converse_stream(delivery, audio, sampling_rate, inputs))
+
+    def embed_text(
+        self, texts: str | Sequence[str], *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 (texts, width) of texts, in the space of `embed_images`; a dot product is a likeness.
+
+        Many requests are in flight at a time, so that the server makes batches of them; `timeout_s` is of each. Warns
+        with TextTruncated where a text was longer than the model reads.
+        """
+        listed, delivery = _embeddings.texts_of(texts), self._delivery(timeout_s, request_id)
+        found = _embeddings.all_of(
+            "texts",
+            len(listed),
+            _embeddings.each(
+                lambda index, text: self._send(_embeddings.embed_text(_embeddings.numbered(delivery, index), text)),
+                listed,
+            ),
+        )
+        if cut := [index for index, embedding in enumerate(found) if embedding.truncated]:
+            message = f"{len(cut)} of {len(found)} texts are longer than the model reads and were cut: texts{cut[:10]}"
+            warnings.warn(message, TextTruncated, stacklevel=2)
+        return _embeddings.stack([embedding.vector for embedding in found])
+
+    def embed_images(
+        self, images: ImageLike | Sequence[ImageLike], *, timeout_s: float | None = None, request_id: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Unit vectors float32 (pictures, width) of pictures, many in flight like those of `embed_text`.
+
+        Args:
+            images: a list of paths, bytes, Pillow images or uint8 arrays (height, width, 3); or a single one.
+        """
+        listed, delivery = _embeddings.images_of(images), self._delivery(timeout_s, request_id)
+        found = _embeddings.each(
+            lambda index, image: self._send(_embeddings.embed_image(_embeddings.numbered(delivery, index), image)),
+            listed,
+        )
+        return _embeddings.stack(_embeddings.all_of("images", len(listed), found))
+
+    def embed(self, query: str | ImageLike) -> npt.NDArray[np.float32]:
+        """The unit vector of a text (any str) or of a picture (anything else; a file as a Path), float32 (width,)."""
+        vectors = self.embed_text(query) if isinstance(query, str) else self.embed_images([query])
+        return vectors.reshape(-1)
+
+    def rank(self, query: str | ImageLike, candidates: Sequence[str | ImageLike]) -> list[Match]:
+        """The candidates, best match first. Every str is a text; pictures are anything else, a file as a Path.
+
+        >>> client.rank("a red circle", [Path("one.png"), Path("two.png")])[0].candidate
+        >>> client.rank(Path("one.png"), ["a circle", "a square"])[0].score
+        """
+        texts = [index for index, item in enumerate(candidates) if isinstance(item, str)]
+        pictures = [index for index, item in enumerate(candidates) if not isinstance(item, str)]
+        vectors = [
+            *self.embed_text([str(candidates[index]) for index in texts]),
+            *self.embed_images([candidates[index] for index in pictures]),
+        ]
+        order = np.argsort([*texts, *pictures], kind="stable")
+        return _embeddings.rank(self.embed(query), _embeddings.stack([vectors[row] for row in order]), candidates)
 
     def is_ready(self, model: str | None = None, timeout_s: float = 5.0) -> bool:
         """Whether the server, or one of its models, is ready; False also where nobody answers."""
@@ -224,42 +365,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-    def converse_stream(
-        self,
-        audio: AudioLike | None = None,
-        image: ImageLike | None = None,
-        *,
-        sampling_rate: int | None = None,
-        text: str | None = None,
-        images: Sequence[ImageLike] | None = None,
-        messages: Messages | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        language: str | None = None,
-        voice: str | None = None,
-        speed: float | None = None,
-        aloud: bool = True,
-        timeout_s: float | None = None,
-        request_id: str | None = None,
-    ) -> Generator[ReplyChunk, None, None]:
-        """Like `converse`, but the transcript and each clause of the answer come as soon as they are there.
-
-        Closing the generator stops the answer on the server: for a listener who interrupts. `heard` then says what
-        to write into the history.
-
-        Args:
-            language: of the spoken question.
-            aloud: False: the answer is text only.
-        """
-        delivery = self._delivery(timeout_s, request_id)
-        options: dict[str, object] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
-        options |= {"seed": seed, "language": language, "voice": voice, "speed": speed}
-        return self._stream(
-            _speech.converse_stream(delivery, audio, sampling_rate, text, image, images, messages, aloud, **options)
-        )
 
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))

@@ -38,7 +38,9 @@ class Tensor:
             items = value if isinstance(value, (list, tuple)) else [value]
             return np.array([[self._encode(item) for item in items]], np.object_)
         given, wanted = np.atleast_1d(np.asarray(value)), NUMBERS[self.datatype]
-        kinds, what = {"i": ("iu", "a whole number"), "b": ("b", "true or false")}.get(wanted.kind, ("iuf", "a number"))
+        kinds, what = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "true or false")}[
+            wanted.kind
+        ]
         if given.dtype.kind not in kinds:
             raise InvalidInput(f"'{self.name}' is {value!r}, must be {what}")
         if wanted.kind == "i" and not np.array_equal(given.astype(wanted), given):
@@ -71,7 +73,11 @@ _CHAT_INPUTS = (
     Tensor("max_tokens", "INT32", optional=True),
     Tensor("temperature", "FP32", optional=True),
     Tensor("top_p", "FP32", optional=True),
+    Tensor("top_k", "INT32", optional=True),
+    Tensor("repetition_penalty", "FP32", optional=True),
     Tensor("seed", "INT64", optional=True),
+    Tensor("stop", "BYTES", (-1,), optional=True),
+    Tensor("adapter", "BYTES", optional=True),
 )
 _CHAT_OUTPUTS = (
     Tensor("text_output", "BYTES"),
@@ -134,6 +140,7 @@ VOICE_ASSISTANT = Model(
         Tensor("image_bytes", "BYTES", (-1,), optional=True),
         Tensor("messages", "BYTES", optional=True),
         Tensor("max_tokens", "INT32", optional=True),
+        Tensor("adapter", "BYTES", optional=True),
         Tensor("voice", "BYTES", optional=True),
         Tensor("speed", "FP32", optional=True),
     ),
@@ -186,9 +193,19 @@ ALIGN = Model(
     ),
 )
 
+CLIP_TEXT = Model(
+    "clip_text",
+    inputs=(Tensor("text", "BYTES"),),
+    outputs=(Tensor("text_embeds", "FP32", (-1,)), Tensor("token_count", "INT32"), Tensor("truncated", "BOOL")),
+)
+CLIP_IMAGE = Model(
+    "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
+)
+
 MODELS = {
     model.name: model
     for model in (
         *(TRANSCRIBE, TTS, SPEAK_STREAM, LLAVA_ANSWER, LLAVA, VOICE_ASSISTANT, VOICE_ASSISTANT_STREAM, ALIGN),
+        *(CLIP_TEXT, CLIP_IMAGE),
     )
 }

@@ -1,21 +1,18 @@
 """The verbs about spoken words, as in `_calls`: requests, and how to read their answers."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tritone_client import _models
-from tritone_client._calls import Call, Delivery, Outputs, _images, _messages, _request, _text, _words
+from tritone_client._calls import Call, Delivery, Outputs, _request, _text, _words
 from tritone_client._exceptions import InvalidInput
 from tritone_client._media import audio_bytes
 from tritone_client._types import (
     AlignedWord,
     Alignment,
     AudioLike,
-    ImageLike,
     Latencies,
-    Messages,
     ReplyChunk,
     Speech,
     SpeechChunk,
@@ -40,28 +37,13 @@ def align(delivery: Delivery, audio: AudioLike, text: str, sampling_rate: int | 
 
 
 def converse_stream(
-    delivery: Delivery,
-    audio: AudioLike | None,
-    sampling_rate: int | None,
-    text: str | None,
-    image: ImageLike | None,
-    images: Sequence[ImageLike] | None,
-    messages: Messages | None,
-    aloud: bool,
-    **options: Any,
+    delivery: Delivery, audio: AudioLike | None, sampling_rate: int | None, inputs: dict[str, Any]
 ) -> Call[ReplyChunk]:
-    """A spoken or typed question, answered clause by clause."""
-    if (audio is None) == (text is None):
+    """A spoken question, or a typed one in `inputs`, answered clause by clause; `inputs` from `chat_inputs`."""
+    if (audio is None) == (inputs["text_input"] is None):
         raise InvalidInput("converse_stream takes either audio or text, and not both")
-    inputs = {
-        "audio_bytes": None if audio is None else audio_bytes(audio, sampling_rate),
-        "text_input": text,
-        "image_bytes": _images(image, images),
-        "messages": _messages(messages),
-        "modalities": None if aloud else ["text"],
-        **options,
-    }
-    return Call(_request(_models.VOICE_ASSISTANT_STREAM, delivery, inputs), _reply_chunk)
+    spoken = {"audio_bytes": None if audio is None else audio_bytes(audio, sampling_rate)}
+    return Call(_request(_models.VOICE_ASSISTANT_STREAM, delivery, inputs | spoken), _reply_chunk)
 
 
 def _unwanted(inputs: dict[str, Any]) -> tuple[str, ...]:

@@ -10,7 +10,13 @@ from tritone import checkpoints, serving
 class Settings(serving.Settings):
     checkpoint: str
     dtype: str
-    max_in_flight: int
+    quantization: str
+    attn_implementation: str
+    device_map: str
+    slots: int
+    max_length: int
+    max_queue: int
+    prefill_chunk: int
     max_characters: int
     max_pictures: int
     max_image_bytes: int
@@ -20,15 +26,19 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.llava import Limits, Llava
+        from tritone.llava import Capacity, Limits, Llava, Loading
 
         self.triton = serving.Model(args)
-        self.settings = settings = self.triton.settings(Settings)
-        limits = Limits(**settings.model_dump(exclude={"checkpoint", "dtype", "max_in_flight"}))
-        self.llava = Llava.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype, limits)
+        settings = self.triton.settings(Settings)
+        limits, loading, capacity = (settings.part(kind) for kind in (Limits, Loading, Capacity))
+        folder, adapters = checkpoints.path(settings.checkpoint), checkpoints.root() / "adapters"
+        self.llava = Llava.load(folder, self.triton.device, limits, loading, capacity, adapters)
+        self.triton.log(self.llava.describe())
+        self.triton.publish(self.llava.engine.measurements)
+        self.limit = settings.slots + settings.max_queue
 
     def execute(self, requests):
-        self.triton.stream(requests, self._answer, self.settings.max_in_flight)
+        self.triton.stream(requests, self._answer, self.limit)
 
     async def _answer(self, **inputs):
         chat = await asyncio.to_thread(self.llava.prepare, **inputs)

@@ -1,0 +1,195 @@
+"""Continuous batching of `llava`, against transformers' `generate` on the same checkpoint, in ratios of one run.
+
+    python loadtest/bench/llava.py
+
+In this process: the engine against `generate`, alone and eight at a time, every answer exactly TOKENS long; the sides
+take turns, so that a machine whose speed drifts slows both. Over the server: streamed descriptions at concurrency 1
+and 8. Tokens/s count prompts and pictures as time, not as tokens.
+"""
+
+import asyncio
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from transformers import LlavaForConditionalGeneration
+
+from tritone import checkpoints
+from tritone.adapters import Adapters
+from tritone.background import serve
+from tritone.decoder import Decoder
+from tritone.engine import Engine, Prompt
+from tritone.image import encode_png
+from tritone.llava import Limits, Llava
+from tritone.shapes import draw_scene, render
+from tritone_client import Client
+
+CROWD = 8
+TOKENS = 64  # of each answer in this process
+QUESTION = "Describe the picture."
+LIMITS = Limits(max_characters=1000, max_pictures=1, max_image_bytes=2**20, max_pixels=10**6, max_tokens=TOKENS)
+
+
+def pictures(count: int) -> list[bytes]:
+    """Drawn scenes of three things, so that descriptions are long."""
+    random = Random(0)
+    return [encode_png(np.asarray(render(draw_scene(random, count=3), 128))) for _ in range(count)]
+
+
+# ---- in this process
+
+
+class InProcess:
+    """One model, asked by `generate` and by an engine that no token stops."""
+
+    def __init__(self) -> None:
+        folder = checkpoints.path("llava")
+        self.model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        llava = Llava.load(folder, "cpu", LIMITS)
+        self.prompts = [llava.prepare(QUESTION, [picture]).prompt for picture in pictures(CROWD)]
+        llava.close()
+        self.engine = Engine(Decoder(self.model, Adapters(), CROWD), eos=(), prefill_chunk=256)
+
+    def generate(self, prompts: list[Prompt]) -> list[list[int]]:
+        """transformers, one static batch; all prompts have one length."""
+        input_ids = torch.stack([prompt.input_ids for prompt in prompts])
+        pixels = torch.cat([prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None])
+        with torch.inference_mode():
+            tokens = self.model.generate(
+                input_ids=input_ids,
+                attention_mask=torch.ones_like(input_ids),
+                pixel_values=pixels,
+                do_sample=False,
+                min_new_tokens=TOKENS,
+                max_new_tokens=TOKENS,
+            )
+        return [row.tolist() for row in tokens[:, input_ids.shape[1] :]]
+
+    def answer(self, prompts: list[Prompt]) -> list[list[int]]:
+        """The engine, all prompts at once."""
+
+        async def one(prompt: Prompt) -> list[int]:
+            ids: list[int] = []
+            with self.engine.submit(prompt) as answer:
+                async for tokens in answer:
+                    ids += tokens.ids
+            return ids
+
+        async def run() -> list[list[int]]:
+            return await asyncio.gather(*map(one, prompts))
+
+        return asyncio.run(run())
+
+    def measure(self, rounds: int, console: Console) -> dict[str, float]:
+        """Tokens/s, medians of rounds."""
+        one, crowd = self.prompts[:1], self.prompts
+        sides: dict[str, tuple[Callable[[list[Prompt]], list[list[int]]], list[Prompt]]] = {
+            "generate, 1": (self.generate, one),
+            "engine, 1": (self.answer, one),
+            f"generate, batch of {CROWD}": (self.generate, crowd),
+            f"engine, {CROWD} at once": (self.answer, crowd),
+        }
+        times: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in track(range(rounds + 1), "in this process", console=console, transient=True):
+            for name, (side, prompts) in sides.items():
+                started = time.perf_counter()
+                assert [len(tokens) for tokens in side(prompts)] == [TOKENS] * len(prompts)
+                times[name].append(time.perf_counter() - started)
+        return {name: TOKENS * len(sides[name][1]) / statistics.median(taken[1:]) for name, taken in times.items()}
+
+
+# ---- over the server
+
+
+@dataclass
+class Load:
+    """What users saw during one spell."""
+
+    tokens_per_s: float
+    first_token_s: float  # median
+    tokens_per_response: float
+
+
+def spell(client: Client, users: int, seconds: float) -> Load:
+    """`users` who each stream one description after the other."""
+    shown = pictures(32)
+    deadline = time.perf_counter() + seconds
+    firsts: list[float] = []
+    counts: list[tuple[int, int]] = []
+
+    def user(number: int) -> None:
+        random = Random(number)
+        while (started := time.perf_counter()) < deadline:
+            first, responses, tokens = 0.0, 0, 0
+            for chunk in client.ask_stream(QUESTION, random.choice(shown)):
+                first = first or time.perf_counter() - started
+                responses, tokens = responses + 1, chunk.completion_tokens
+            firsts.append(first)
+            counts.append((tokens, responses))
+
+    threads = [threading.Thread(target=user, args=(number,)) for number in range(users)]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    tokens, responses = (sum(column) for column in zip(*counts, strict=True))
+    return Load(tokens / (time.perf_counter() - started), statistics.median(firsts), tokens / responses)
+
+
+def served(rounds: int, seconds: float, console: Console) -> tuple[Load, Load]:
+    """Medians at concurrency 1 and CROWD, which take turns."""
+    loads: dict[int, list[Load]] = {1: [], CROWD: []}
+    with serve("--device=cpu", "--models=llava", report=lambda _: None) as address, Client(address.grpc) as client:
+        spell(client, CROWD, 1)
+        for _ in track(range(rounds), "over the server", console=console, transient=True):
+            for users in loads:
+                loads[users].append(spell(client, users, seconds))
+    one, crowd = (
+        Load(*(statistics.median(getattr(load, key) for load in some) for key in vars(some[0])))
+        for some in loads.values()
+    )
+    return one, crowd
+
+
+def main(rounds: int = 7, seconds: float = 5.0) -> None:
+    """Print both tables."""
+    console = Console()
+    speeds = InProcess().measure(rounds, console)
+    alone, batch, crowd = (
+        speeds["generate, 1"],
+        speeds[f"generate, batch of {CROWD}"],
+        speeds[f"engine, {CROWD} at once"],
+    )
+    table = Table(
+        "in this process", "tokens/s", "against", "ratio", title=f"answers of {TOKENS} tokens, {rounds} rounds"
+    )
+    table.add_row("generate, 1", f"{alone:.0f}")
+    table.add_row("engine, 1", f"{speeds['engine, 1']:.0f}", "generate, 1", f"{speeds['engine, 1'] / alone:.2f}")
+    table.add_row(f"generate, batch of {CROWD}", f"{batch:.0f}", "generate, 1", f"{batch / alone:.2f}")
+    table.add_row(f"engine, {CROWD} at once", f"{crowd:.0f}", f"generate, batch of {CROWD}", f"{crowd / batch:.2f}")
+    table.add_row("", "", "engine, 1", f"{crowd / speeds['engine, 1']:.2f}")
+    console.print(table)
+    one, many = served(rounds, seconds, console)
+    table = Table("over the server, streamed", "tokens/s", "first token, ms", "tokens a response")
+    for name, load in (("concurrency 1", one), (f"concurrency {CROWD}", many)):
+        table.add_row(
+            name, f"{load.tokens_per_s:.0f}", f"{1000 * load.first_token_s:.1f}", f"{load.tokens_per_response:.2f}"
+        )
+    table.add_row(
+        "ratio", f"{many.tokens_per_s / one.tokens_per_s:.2f}", f"{many.first_token_s / one.first_token_s:.2f}"
+    )
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

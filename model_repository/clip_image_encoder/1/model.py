@@ -1,0 +1,23 @@
+"""CLIP's image half: pixels to unit vectors, all users' pictures in one batch. The model itself is tritone/clip.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.clip import ImageEncoder
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        self.encoder = ImageEncoder.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+
+    def execute(self, requests):
+        return self.triton.run_batched(requests, self.encoder.prepare, self._encode)
+
+    def _encode(self, pictures):
+        return [{"image_embeds": embeds} for embeds in self.encoder.encode(pictures)]

@@ -1,0 +1,23 @@
+"""CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model itself is tritone/clip.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.clip import TextEncoder
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        self.encoder = TextEncoder.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+
+    def execute(self, requests):
+        return self.triton.run_batched(requests, self.encoder.prepare, self._encode)
+
+    def _encode(self, texts):
+        return [{"text_embeds": embeds} for embeds in self.encoder.encode(texts)]

@@ -1,0 +1,22 @@
+"""Text to CLIP's tokens. The tokenizer itself is tritone/clip.py."""
+
+from dataclasses import asdict
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    max_characters: int
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.clip import Tokenizer
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        self.tokenizer = Tokenizer.load(checkpoints.path(settings.checkpoint), settings.max_characters)
+
+    def execute(self, requests):
+        return self.triton.run_each(requests, lambda text: asdict(self.tokenizer.tokenize(text)))

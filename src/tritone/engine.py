@@ -1,0 +1,416 @@
+"""Continuous batching: many answers in one pass of the network, joining and leaving between any two tokens.
+
+One thread owns the model. Each of its steps: rows of callers who left go; newcomers get free slots; the next stretch
+of their prompts is read (at most `prefill_chunk` tokens, so that nobody waits long for a long prompt); every answer
+in progress gets a token. Slots stay dense: answers in progress first, prompts being read behind them. The engine
+deals in token ids; it knows nothing of text, and nobody here waits for a caller.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from tritone.decoder import Decoder
+from tritone.errors import Unavailable
+from tritone.sampling import Sampler, Sampling, choose
+
+Reason = Literal["", "stop", "length"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request in the model's own numbers."""
+
+    input_ids: torch.Tensor  # (length,)
+    pixel_values: torch.Tensor | None  # (pictures, 3, height, width)
+    picture_tokens: int  # how many of input_ids stand for pictures
+    max_tokens: int  # of the answer
+    sampling: Sampling
+    adapter: str = ""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The next tokens of an answer, in order; several where the caller was slower than the engine."""
+
+    ids: list[int]
+    reason: Reason  # "" while there is more to come
+
+
+@dataclass
+class Statistics:
+    """What the engine has done so far, written by its thread alone."""
+
+    slots: int  # in all
+    active: int = 0  # slots taken
+    queued: int = 0  # requests that wait for one
+    finished: int = 0
+    cancelled: int = 0
+    failed: int = 0
+    prompt_tokens: int = 0
+    tokens: int = 0  # of answers
+    steps: int = 0  # passes that gave answers their next token
+    batched_tokens: int = 0  # how many they gave: batched_tokens / steps is the mean batch
+    first_tokens: int = 0
+    first_token_s: float = 0.0  # waiting of all first tokens together, in seconds
+
+
+class Answer:
+    """A request under way, for the caller's event loop: `with engine.submit(prompt) as answer: async for … in answer`.
+
+    Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        self.prompt, self.loop = prompt, asyncio.get_running_loop()
+        self.started = time.monotonic()
+        self.left = False  # the caller is gone; written by the loop, read by the engine
+        self.enough = False  # … and has what it wanted
+        self._arrived = asyncio.Event()
+        self._ids: list[int] = []
+        self._reason: Reason = ""
+        self._error: Exception | None = None
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = not self._reason
+
+    async def __aiter__(self) -> AsyncIterator[Tokens]:
+        """The tokens as they come. Raises what went wrong in the engine."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._error:
+                raise self._error
+            ids, self._ids = self._ids, []
+            yield Tokens(ids, self._reason)
+            if self._reason:
+                return
+
+    def finish(self) -> None:
+        """Nothing more is wanted: what has come is the whole answer."""
+        self.enough = True
+
+    def put(self, token: int, reason: Reason, error: Exception | None) -> None:
+        """The engine's next token, brought by the loop."""
+        if error is None:
+            self._ids.append(token)
+        self._reason, self._error = reason, error
+        self._arrived.set()
+
+
+@dataclass(eq=False)
+class _Row:
+    """A slot that is taken."""
+
+    answer: Answer
+    sampler: Sampler
+    prompt: torch.Tensor | None = None  # what is still to be read of it, embedded: (length, hidden)
+    cached: int = 0  # tokens in the cache
+    token: int = -1  # the last of the answer, not in the cache yet
+    count: int = 0  # tokens of the answer
+
+    @property
+    def adapter(self) -> str:
+        return self.answer.prompt.adapter
+
+
+_Event = tuple[Answer, int, Reason, Exception | None]
+
+
+class Engine:
+    """Answers prompts, many at a time.
+
+    Args:
+        decoder: the network and its cache; from now on it belongs to the engine's thread.
+        eos: token ids that end an answer.
+        max_queue: requests that may wait for a slot; one more is refused at once.
+        prefill_chunk: tokens of prompts read in one step, and tokens' worth of pictures looked at in one step.
+    """
+
+    def __init__(self, decoder: Decoder, eos: Iterable[int], max_queue: int = 64, prefill_chunk: int = 512) -> None:
+        if prefill_chunk < 1 or max_queue < 0:
+            raise ValueError(f"prefill_chunk is {prefill_chunk}, must be 1 or more; max_queue {max_queue}, 0 or more")
+        self.decoder, self.max_queue, self.prefill_chunk = decoder, max_queue, prefill_chunk
+        self.statistics = Statistics(decoder.cache.slots)
+        self._eos = frozenset(eos)
+        self._decoding: list[_Row] = []  # slots 0 … n−1: answers in progress
+        self._reading: list[_Row] = []  # the slots behind: prompts that are being read
+        self._waiting: deque[Answer] = deque()
+        self._closed = False
+        self._changed = threading.Condition()  # guards _waiting and _closed
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._thread.start()
+
+    def submit(self, prompt: Prompt) -> Answer:
+        """Ask for an answer, from a running event loop.
+
+        Raises: Unavailable: every slot and every place in the queue is taken.
+        """
+        answer = Answer(prompt)
+        with self._changed:
+            if self._closed:
+                raise Unavailable("the engine was closed")
+            slots = self.decoder.cache.slots
+            free = slots - len(self._decoding) - len(self._reading)
+            if len(self._waiting) >= self.max_queue + max(free, 0):
+                raise Unavailable(
+                    f"all {slots} slots are taken and {len(self._waiting)} requests wait for one, "
+                    f"the limit is {self.max_queue}; try again later"
+                )
+            self._waiting.append(answer)
+            self._changed.notify()
+        return answer
+
+    def measurements(self) -> dict[str, tuple[str, float]]:
+        """Name → (description, value) of the statistics, for a metrics page; totals are counters."""
+        now = self.statistics
+        return {
+            "tritone_llava_slots": ("Answers that can be in progress at once", now.slots),
+            "tritone_llava_slots_active": ("Answers in progress", now.active),
+            "tritone_llava_queued": ("Requests that wait for a slot", now.queued),
+            "tritone_llava_finished_total": ("Answers that came to their end", now.finished),
+            "tritone_llava_cancelled_total": ("Answers whose caller left", now.cancelled),
+            "tritone_llava_failed_total": ("Answers that failed in the engine", now.failed),
+            "tritone_llava_prompt_tokens_total": ("Tokens of prompts, pictures included", now.prompt_tokens),
+            "tritone_llava_tokens_total": ("Tokens of answers", now.tokens),
+            "tritone_llava_steps_total": ("Decoding passes; batched tokens per step is the batch", now.steps),
+            "tritone_llava_batched_tokens_total": ("Tokens that decoding passes gave", now.batched_tokens),
+            "tritone_llava_first_tokens_total": ("First tokens of answers", now.first_tokens),
+            "tritone_llava_first_token_seconds_total": ("Their waiting together, queue included", now.first_token_s),
+        }
+
+    def close(self) -> None:
+        """Stop the thread; answers in progress fail with Unavailable."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    # ---- the engine's thread
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while self._wait_for_work():
+            self._remove_those_who_left()
+            self._admit()
+            for row in self._next_to_embed():
+                self._attempt(self._embed, [row])
+            if rows := self._next_to_read():
+                self._attempt(self._prefill, rows)
+            if self._decoding:
+                self._attempt(self._decode, list(self._decoding))
+        self._fail([*self._decoding, *self._reading], Unavailable("the engine was closed"))
+        self._refuse_those_who_wait()
+
+    def _wait_for_work(self) -> bool:
+        """Sleep while there is none; False once the engine is closed."""
+        with self._changed:
+            self._count()
+            self._changed.wait_for(lambda: self._closed or self._waiting or self._decoding or self._reading)
+            return not self._closed
+
+    def _count(self) -> None:
+        self.statistics.active = len(self._decoding) + len(self._reading)
+        self.statistics.queued = len(self._waiting)
+
+    def _remove_those_who_left(self) -> None:
+        rows = [row for row in (*self._decoding, *self._reading) if row.answer.left]
+        for row in rows:
+            self._remove(row)
+        with self._changed:
+            waiting = [answer for answer in self._waiting if answer.left]
+            for answer in waiting:
+                self._waiting.remove(answer)
+        for answer in (*(row.answer for row in rows), *waiting):
+            if answer.enough:
+                self.statistics.finished += 1
+            else:
+                self.statistics.cancelled += 1
+
+    def _admit(self) -> None:
+        """Give free slots to those who wait longest."""
+        with self._changed:
+            while self._waiting and len(self._decoding) + len(self._reading) < self.decoder.cache.slots:
+                answer = self._waiting.popleft()
+                prompt = answer.prompt
+                sampler = Sampler(prompt.sampling, prompt.input_ids, self.decoder.vocabulary, self.decoder.device)
+                self._reading.append(_Row(answer, sampler))
+            self._count()
+
+    def _attempt(self, work: Callable[[list[_Row]], None], rows: list[_Row]) -> None:
+        """Run a part of a step; where it fails, its rows fail with it and the others go on."""
+        try:
+            work(rows)
+        except Exception as error:
+            self._fail(rows, error)
+
+    def _next_to_embed(self) -> list[_Row]:
+        """Newcomers, longest waiting first, whose pictures' tokens are within `prefill_chunk`; at least one."""
+        rows: list[_Row] = []
+        tokens = 0
+        for row in sorted((row for row in self._reading if row.prompt is None), key=_age):
+            tokens += row.answer.prompt.picture_tokens
+            if rows and tokens > self.prefill_chunk:
+                break
+            rows.append(row)
+        return rows
+
+    def _embed(self, rows: list[_Row]) -> None:
+        for row in rows:  # each request's pictures by themselves: then a neighbour changes no bit of them
+            prompt = row.answer.prompt
+            row.prompt = self.decoder.embed(prompt.input_ids, prompt.pixel_values, prompt.adapter)
+            self.statistics.prompt_tokens += len(row.prompt)
+
+    def _next_to_read(self) -> list[_Row]:
+        """The prompt that has waited longest, and those in the slots behind it whose next stretches fit in too.
+
+        Stretches are filled up to one width; all of them are at most `prefill_chunk` tokens.
+        """
+        ready = [row for row in self._reading if row.prompt is not None]
+        if not ready:
+            return []
+        oldest = self._reading.index(min(ready, key=_age))
+        rows: list[_Row] = []
+        width = 0
+        for row in self._reading[oldest:]:
+            if row.prompt is None:
+                break
+            width = max(width, min(len(row.prompt), self.prefill_chunk))
+            if rows and width * (len(rows) + 1) > self.prefill_chunk:
+                break
+            rows.append(row)
+        return rows
+
+    def _prefill(self, rows: list[_Row]) -> None:
+        """Read the next stretch of these neighbours' prompts; a whole prompt gets the answer's first token."""
+        parts = [row.prompt[: self.prefill_chunk] for row in rows if row.prompt is not None]
+        hidden = self.decoder.prefill(
+            self._slot(rows[0]), [row.cached for row in rows], parts, [row.adapter for row in rows]
+        )
+        for row, part in zip(rows, parts, strict=True):
+            row.cached += len(part)
+            row.prompt = row.prompt[len(part) :] if row.prompt is not None else None
+        whole = [index for index, row in enumerate(rows) if row.prompt is not None and not len(row.prompt)]
+        if not whole:
+            return
+        ready = [rows[index] for index in whole]
+        logits = self.decoder.logits(hidden[whole], [row.adapter for row in ready])
+        for row in ready:
+            self._start_decoding(row)
+        self._say(ready, logits)
+
+    def _start_decoding(self, row: _Row) -> None:
+        """Make a row that has been read the last of those in progress; the row whose slot that is takes its slot."""
+        place = self._reading.index(row)
+        first = self._reading[0]
+        if first is not row:
+            self.decoder.cache.swap(self._slot(first), self._slot(row), max(first.cached, row.cached))
+            self._reading[place] = first
+        del self._reading[0]
+        row.prompt = None
+        self._decoding.append(row)
+
+    def _decode(self, rows: list[_Row]) -> None:
+        names = [row.adapter for row in rows]
+        logits = self.decoder.decode([row.token for row in rows], [row.cached for row in rows], names)
+        for row in rows:
+            row.cached += 1
+        self.statistics.steps += 1
+        self.statistics.batched_tokens += len(rows)
+        self._say(rows, logits)
+
+    def _say(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
+        """Choose each row's next token and hand it over; answers that end with it leave."""
+        events: list[_Event] = []
+        for row, token in zip(rows, choose(logits, [row.sampler for row in rows]), strict=True):
+            if token < 0:
+                self._fail([row], ArithmeticError("the network's output is not finite"))
+                continue
+            row.token, row.count = token, row.count + 1
+            reason: Reason = ""
+            if token in self._eos:
+                reason = "stop"
+            elif row.count == row.answer.prompt.max_tokens:
+                reason = "length"
+            if row.count == 1:
+                self.statistics.first_tokens += 1
+                self.statistics.first_token_s += time.monotonic() - row.answer.started
+            events.append((row.answer, token, reason, None))
+            if reason:
+                self.statistics.finished += 1
+                self._remove(row)
+        self.statistics.tokens += len(events)
+        self._count()
+        _deliver(events)
+
+    def _fail(self, rows: Sequence[_Row], error: Exception) -> None:
+        for row in rows:
+            if row in self._decoding or row in self._reading:
+                self.statistics.failed += 1
+                self.decoder.cache.clear(self._slot(row))
+                self._remove(row)
+        self._count()
+        _deliver([(row.answer, -1, "", error) for row in rows])
+
+    def _refuse_those_who_wait(self) -> None:
+        with self._changed:
+            _deliver([(answer, -1, "", Unavailable("the engine was closed")) for answer in self._waiting])
+            self._waiting.clear()
+
+    # ---- slots
+
+    def _slot(self, row: _Row) -> int:
+        rows = [*self._decoding, *self._reading]
+        return next(slot for slot, other in enumerate(rows) if other is row)
+
+    def _remove(self, row: _Row) -> None:
+        """Free a row's slot; the last of its kind takes it, so that slots stay dense."""
+        if row in self._decoding:
+            self._replace(row, self._decoding)
+            if self._reading:  # the gap is in front of those who read: their last one fills it
+                self._move(self._reading[-1], len(self._decoding))
+                self._reading.insert(0, self._reading.pop())
+        else:
+            self._replace(row, self._reading)
+
+    def _replace(self, row: _Row, rows: list[_Row]) -> None:
+        """Remove a row from one of the lists and put the list's last row into its place."""
+        last = rows[-1]
+        if last is not row:
+            self._move(last, self._slot(row))
+            rows[rows.index(row)] = last
+        del rows[-1]
+
+    def _move(self, row: _Row, slot: int) -> None:
+        self.decoder.cache.move(self._slot(row), slot, row.cached)
+
+
+def _age(row: _Row) -> float:
+    return row.answer.started
+
+
+def _deliver(events: Sequence[_Event]) -> None:
+    """Hand tokens to the callers' event loops, one wake-up a loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Event]] = {}
+    for event in events:
+        loops.setdefault(event[0].loop, []).append(event)
+    for loop, theirs in loops.items():
+        try:
+            loop.call_soon_threadsafe(_put, theirs)
+        except RuntimeError:  # the loop was closed with its callers
+            for answer, *_ in theirs:
+                answer.left = True
+
+
+def _put(events: Sequence[_Event]) -> None:
+    for answer, token, reason, error in events:
+        answer.put(token, reason, error)

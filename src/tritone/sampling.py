@@ -1,0 +1,117 @@
+"""How the next token is chosen: greedily, or drawn with the caller's own random numbers. It knows tensors only.
+
+The order of the steps is that of transformers' `generate`: repetition penalty, temperature, top-k, top-p.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from tritone.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a caller wants. Temperature 0 is greedy; otherwise the seed decides."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    top_k: int = 0  # 0: all tokens
+    repetition_penalty: float = 1.0  # 1: none (Keskar et al. 2019)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant. Raises: InvalidInput: naming the value and the limit."""
+        if not 0 <= self.temperature <= 2:
+            raise InvalidInput(f"temperature is {self.temperature:g}, must be 0 to 2")
+        if not 0 < self.top_p <= 1:
+            raise InvalidInput(f"top_p is {self.top_p:g}, must be over 0 and at most 1")
+        if not 0 <= self.seed < 2**63:
+            raise InvalidInput(f"seed is {self.seed}, must be 0 to {2**63 - 1}")
+        if self.top_k < 0:
+            raise InvalidInput(f"top_k is {self.top_k}, must be 0 (all tokens) or more")
+        if not 0 < self.repetition_penalty <= 10:
+            raise InvalidInput(f"repetition_penalty is {self.repetition_penalty:g}, must be over 0 and at most 10")
+
+
+class Sampler:
+    """One answer's random numbers and the tokens that its penalty remembers.
+
+    Args:
+        prompt: token ids of the prompt (length,); as in `generate`, they count as said.
+    """
+
+    def __init__(self, sampling: Sampling, prompt: torch.Tensor, vocabulary: int, device: torch.device) -> None:
+        self.sampling = sampling
+        self._generator: torch.Generator | None = None
+        self.said: torch.Tensor | None = None  # bool (vocabulary,)
+        if sampling.temperature > 0:
+            self._generator = torch.Generator(device).manual_seed(sampling.seed)
+        if sampling.repetition_penalty != 1:
+            self.said = torch.zeros(vocabulary, dtype=torch.bool, device=device)
+            self.said[prompt.to(device)] = True
+
+    def random(self) -> torch.Tensor:
+        """The answer's next random number, float64 () in [0, 1): one a token, whoever else is being answered."""
+        assert self._generator is not None
+        return torch.rand((), generator=self._generator, dtype=torch.float64, device=self._generator.device)
+
+    def chose(self, token: int) -> None:
+        """Remember a token of the answer."""
+        if self.said is not None:
+            self.said[token] = True
+
+
+def choose(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int]:
+    """The next token of each row of float32 logits (rows, vocabulary); −1 where a row is not finite."""
+    for row, sampler in enumerate(samplers):
+        if sampler.said is not None:
+            logits[row] = _penalise(logits[row], sampler.said, sampler.sampling.repetition_penalty)
+    # The maximum passes on NaN and infinity, so one transfer says both what is likeliest and whether it means anything.
+    highest, likeliest = logits.max(-1)
+    tokens = [token if abs(value) < torch.inf else -1 for value, token in zip(*_lists(highest, likeliest), strict=True)]
+    drawn = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0 and tokens[row] >= 0]
+    if drawn:
+        chosen = [samplers[row] for row in drawn]
+        for row, token in zip(drawn, _draw(logits[drawn], chosen).tolist(), strict=True):
+            tokens[row] = token
+    for token, sampler in zip(tokens, samplers, strict=True):
+        sampler.chose(token)
+    return tokens
+
+
+def _lists(*tensors: torch.Tensor) -> list[list[float]]:
+    return [tensor.tolist() for tensor in tensors]
+
+
+def _penalise(logits: torch.Tensor, said: torch.Tensor, penalty: float) -> torch.Tensor:
+    return torch.where(said, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
+
+
+def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
+    """Token ids (rows,), each drawn by its sampler's next random number.
+
+    The number is looked up in the distribution summed over the vocabulary in its own order, in float64: so the last
+    bits of the logits, which depend on how many rows the network ran, move no boundary by more than themselves.
+    """
+    settings = [sampler.sampling for sampler in samplers]
+
+    def column(values: list[float], dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        return torch.tensor(values, dtype=dtype, device=logits.device)[:, None]
+
+    scores = logits.double() / column([each.temperature for each in settings])
+    if any(each.top_k or each.top_p < 1 for each in settings):
+        descending = scores.sort(descending=True).values
+        size = scores.shape[-1]
+        last = column([min(each.top_k or size, size) - 1 for each in settings], torch.long)
+        descending = descending.where(descending >= descending.gather(-1, last), -torch.inf)
+        # A token stays while those before it hold less than top_p, so the likeliest stays (Holtzman et al. 2020).
+        probabilities = descending.softmax(-1)
+        before = probabilities.cumsum(-1) - probabilities
+        stays = (before < column([each.top_p for each in settings])) & (descending > -torch.inf)
+        lowest = descending.where(stays, torch.inf).amin(-1, keepdim=True)
+        scores = scores.where(scores >= lowest, -torch.inf)
+    summed = scores.softmax(-1).cumsum(-1)
+    numbers = torch.stack([sampler.random() for sampler in samplers])[:, None]
+    return (summed <= numbers * summed[:, -1:]).sum(-1).clamp(max=scores.shape[-1] - 1)

@@ -1,0 +1,144 @@
+"""LLaVA's engine behind the real server: its gauges, callers who leave, and a crowd of every kind of request."""
+
+import io
+import re
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import pytest
+
+from tritone.shapes import draw_scene, render
+from tritone_client import Client, InvalidInput, RequestTimedOut
+
+pytestmark = pytest.mark.e2e
+QUESTION = "What color is the circle?"
+# Found by search: with these seeds the tiny model repeats itself and never stops, without and with the picture.
+ENDLESS = {"temperature": 2.0, "repetition_penalty": 0.4, "seed": 67, "max_tokens": 512}
+ENDLESS_WITH_PICTURE = {**ENDLESS, "seed": 40}
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with Client(server.grpc) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def red():
+    file = io.BytesIO()
+    render(draw_scene(Random(1), pairs=[("red", "circle"), ("blue", "star")]), 128).save(file, "PNG")
+    return file.getvalue()
+
+
+def metrics(server):
+    """The engine's numbers on the server's metrics page."""
+    page = urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10).read().decode()
+    found = re.findall(r'^tritone_llava_(\w+)\{model="llava"\} (\S+)$', page, re.MULTILINE)
+    return {name: float(value) for name, value in found}
+
+
+def wait_for(condition, within_s=10.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def idle(server):
+    now = metrics(server)
+    return now["slots_active"] == now["queued"] == 0
+
+
+def test_a_client_that_disconnects_frees_its_slot(server, client):
+    wait_for(lambda: idle(server))
+    before = metrics(server)
+    assert before["slots"] == 16
+    for _ in range(3):
+        with Client(server.grpc) as leaver:
+            stream = leaver.ask_stream("Tell me a story.", **ENDLESS)
+            next(stream)
+            stream.close()
+    wait_for(lambda: metrics(server)["cancelled_total"] == before["cancelled_total"] + 3)
+    wait_for(lambda: idle(server))
+    assert metrics(server)["tokens_total"] - before["tokens_total"] < 3 * 512
+
+
+def test_the_gauge_counts_answers_in_progress(server):
+    with Client(server.grpc) as client, ThreadPoolExecutor(6) as pool:
+        answers = [pool.submit(client.ask, "Tell me a story.", **ENDLESS) for _ in range(6)]
+        seen = 0.0
+        while not all(answer.done() for answer in answers):
+            seen = max(seen, metrics(server)["slots_active"])
+        assert seen >= 2
+    wait_for(lambda: idle(server))
+
+
+def test_two_hundred_mixed_requests_at_concurrency_16_are_all_answered(server, client, red):
+    """Right, wrong, too long, cancelled, timed out: each gets its own answer or its own error."""
+    alone = {
+        question: client.ask(question, red).text for question in (QUESTION, "Describe the picture.", "图里有几个图形？")
+    }
+    sampled = client.ask("Tell me a story.", temperature=1.5, seed=7, max_tokens=40).text
+    before = metrics(server)
+
+    def right(number):
+        question = list(alone)[number % 3]
+        return client.ask(question, red).text == alone[question]
+
+    def streamed(number):
+        question = list(alone)[number % 3]
+        return "".join(chunk.text for chunk in client.ask_stream(question, red, unit="clause")) == alone[question]
+
+    def drawn(number):
+        return client.ask("Tell me a story.", temperature=1.5, seed=7, max_tokens=40).text == sampled
+
+    def invalid(number):
+        bad = [{"image": b"no picture"}, {"max_tokens": 0}, {"adapter": "nobody"}, {"top_k": -1}, {"stop": [""]}]
+        with pytest.raises(InvalidInput):
+            client.ask("What?", **bad[number % len(bad)])
+        return True
+
+    def too_long(number):
+        with pytest.raises(InvalidInput, match=r"exceed the 1024|the limit is 16000"):
+            client.ask(("x " * 900, "x" * 17_000)[number % 2])
+        return True
+
+    def cancelled(number):
+        stream = client.ask_stream("Tell me a story.", red, **ENDLESS_WITH_PICTURE)
+        next(stream)
+        stream.close()
+        return True
+
+    def timed_out(number):
+        with pytest.raises(RequestTimedOut):
+            client.ask("Tell me a story.", red, timeout_s=0.15, **ENDLESS_WITH_PICTURE)
+        return True
+
+    kinds = [right, streamed, right, drawn, invalid, right, too_long, cancelled, streamed, timed_out]
+    with ThreadPoolExecutor(16) as pool:
+        results = list(pool.map(lambda number: kinds[number % len(kinds)](number), range(200)))
+    assert results == [True] * 200
+    wait_for(lambda: idle(server))
+    after = metrics(server)
+    assert after["failed_total"] == before["failed_total"] == 0
+    assert after["finished_total"] - before["finished_total"] >= 120
+    assert client.ask(QUESTION, red).text == alone[QUESTION]
+
+
+def test_caption_and_chat(client, red):
+    assert "red circle" in client.caption(red)
+    assert "红色" in client.caption(red, language="zh")
+    chat = client.chat()
+    assert "red" in chat.ask(QUESTION, red).text
+    assert "blue" in "".join(chunk.text for chunk in chat.ask_stream("What color is the star?"))
+    assert len(chat.messages) == 4
+
+
+def test_options_reach_the_model_through_its_unary_face(client, red):
+    whole = client.ask("Describe the picture.", red)
+    cut = client.ask("Describe the picture.", red, stop=[whole.text[8:14]])
+    assert (cut.text, cut.finish_reason) == (whole.text[:8], "stop")
+    with pytest.raises(InvalidInput, match="adapters of this server are: none"):
+        client.converse(text="Hello.", adapter="nobody")
