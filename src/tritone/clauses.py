@@ -6,7 +6,6 @@ Splitting a clause again gives the clause itself, so a text sounds the same spok
 from __future__ import annotations
 
 import re
-from functools import cache
 
 import pysbd
 
@@ -61,8 +60,8 @@ def _sentences(text: str, language: str) -> list[str]:
     return [sentence.strip() for sentence in found if sentence.strip()]
 
 
-@cache
 def _segmenter(language: str) -> pysbd.Segmenter:
+    """One for each text: it keeps the text that it works on, and texts of several callers come at a time."""
     return pysbd.Segmenter(language=language if language in pysbd.languages.LANGUAGE_CODES else "en", clean=False)
 
 

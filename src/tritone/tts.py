@@ -99,10 +99,11 @@ class Speaker:
             from tritone.espeak import Espeak
 
             engines.append(Espeak(espeak_languages))
-        for engine in engines:
-            words = ["你好。"] if engine.voice.languages[0] == "zh" else ["one"]
-            engine.synthesize([(engine.prepare(words), 1.0)])
-        return cls(engines, max_characters)
+        speaker = cls(engines, max_characters)
+        for voice in (engine.voice for engine in engines):
+            for language in voice.languages:
+                speaker.speak([speaker.prepare("你好。" if language == "zh" else "one.", voice.name, language)])
+        return speaker
 
     def prepare(self, text: str, voice: str = "", language: str = "", speed: float = 1.0) -> Script:
         """A text as `speak` takes it.
