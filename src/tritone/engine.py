@@ -7,6 +7,7 @@ deals in token ids; it knows nothing of text, and nobody here waits for a caller
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -37,7 +38,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Tokens:
-    """The next tokens of an answer, in order; several where the caller was slower than the engine."""
+    """The next tokens of an answer, in order; several where the engine was faster than the caller wants them."""
 
     ids: list[int]
     reason: Reason  # "" while there is more to come
@@ -67,12 +68,14 @@ class Answer:
     Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
     """
 
-    def __init__(self, prompt: Prompt) -> None:
+    def __init__(self, prompt: Prompt, interval_s: float) -> None:
         self.prompt, self.loop = prompt, asyncio.get_running_loop()
+        self.interval_s = interval_s
         self.started = time.monotonic()
         self.left = False  # the caller is gone; written by the loop, read by the engine
         self.enough = False  # … and has what it wanted
         self._arrived = asyncio.Event()
+        self._given = -math.inf  # time.monotonic() when the caller last got tokens
         self._ids: list[int] = []
         self._reason: Reason = ""
         self._error: Exception | None = None
@@ -90,9 +93,9 @@ class Answer:
             self._arrived.clear()
             if self._error:
                 raise self._error
-            ids, self._ids = self._ids, []
-            yield Tokens(ids, self._reason)
-            if self._reason:
+            tokens, self._ids, self._given = Tokens(self._ids, self._reason), [], time.monotonic()
+            yield tokens
+            if tokens.reason:  # not self._reason: more may have come while the caller was at work
                 return
 
     def finish(self) -> None:
@@ -104,7 +107,8 @@ class Answer:
         if error is None:
             self._ids.append(token)
         self._reason, self._error = reason, error
-        self._arrived.set()
+        if reason or error or time.monotonic() - self._given >= self.interval_s:
+            self._arrived.set()
 
 
 @dataclass(eq=False)
@@ -150,12 +154,15 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, prompt: Prompt) -> Answer:
+    def submit(self, prompt: Prompt, interval_s: float = 0.0) -> Answer:
         """Ask for an answer, from a running event loop.
+
+        Args:
+            interval_s: tokens are given out at most this often; the first and the last come at once.
 
         Raises: Unavailable: every slot and every place in the queue is taken.
         """
-        answer = Answer(prompt)
+        answer = Answer(prompt, interval_s)
         with self._changed:
             if self._closed:
                 raise Unavailable("the engine was closed")

@@ -59,6 +59,7 @@ class Capacity:
     max_length: int = 0  # tokens of prompt and answer together, in each slot; 0: the checkpoint's context
     max_queue: int = 64  # requests that wait for a slot
     prefill_chunk: int = 512  # tokens of prompts between two tokens of the answers in progress
+    stream_interval_ms: int = 0  # token streams: a response at most this often; each costs a trip between processes
 
 
 WHOLE = Loading()
@@ -109,6 +110,7 @@ class Llava:
         self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
         decoder = Decoder(model, adapters, capacity.slots, capacity.max_length)
         self.engine = Engine(decoder, self._eos, capacity.max_queue, capacity.prefill_chunk)
+        self._interval_s = capacity.stream_interval_ms / 1000
 
     @classmethod
     def load(
@@ -211,7 +213,8 @@ class Llava:
         """
         detokenizer = Detokenizer(self._decode, chat.unit, chat.stop)
         count = 0
-        with self.engine.submit(chat.prompt) as answer:
+        # A clause is spoken as soon as it is there, so only token streams wait.
+        with self.engine.submit(chat.prompt, self._interval_s if chat.unit == "token" else 0.0) as answer:
             async for tokens in answer:
                 text, reason = "", str(tokens.reason)
                 for token in tokens.ids:

@@ -12,7 +12,7 @@ from transformers import LlavaForConditionalGeneration
 
 from shape_questions import ask
 from tritone import checkpoints
-from tritone.engine import Prompt
+from tritone.engine import Answer, Prompt, Tokens
 from tritone.errors import Unavailable
 from tritone.image import encode_png
 from tritone.llava import Capacity, Limits, Llava
@@ -243,3 +243,16 @@ def test_a_closed_engine_answers_everybody():
         return await asyncio.gather(*answers, return_exceptions=True)
 
     assert [type(result) for result in asyncio.run(run())] == [Unavailable, Unavailable]
+
+
+def test_tokens_within_an_interval_come_together_the_first_and_the_last_at_once():
+    async def read():
+        answer = Answer(Prompt(torch.tensor([1]), None, 0, 4, Sampling()), interval_s=3600)
+        given = aiter(answer)
+        answer.put(1, "", None)
+        first = await anext(given)
+        for token, reason in ((2, ""), (3, ""), (4, "length")):
+            answer.put(token, reason, None)
+        return [first, await anext(given)]
+
+    assert asyncio.run(read()) == [Tokens([1], ""), Tokens([2, 3, 4], "length")]

@@ -17,6 +17,7 @@ class Settings(serving.Settings):
     max_length: int
     max_queue: int
     prefill_chunk: int
+    stream_interval_ms: int
     max_characters: int
     max_pictures: int
     max_image_bytes: int
