@@ -22,9 +22,10 @@ QUIET_SECONDS = 0.2  # a cut lies in the middle of the quietest stretch of this 
 PAUSE_SECONDS = 4.0
 PAUSE_DB = 45.0  # below the loudest; a loud room has no pauses, and there Whisper hears no silence either
 MARGIN_SECONDS = 0.5  # of a pause that stays with the words around it
-# Whisper may end before its window does and leave the last words out; as much as this, and as loud, is heard again.
+# Whisper may end before its window does and leave the last words out: as much sound as this is heard again. Less may
+# be the last word's own end, for which it would invent words.
 REST_SECONDS = 0.8
-REST_LOUDNESS = 0.05  # of the piece's loudest sample
+REST_LOUDNESS = 0.05  # of the piece's loudest sample; what is quieter is no speech
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,8 @@ def split(audio: Audio) -> list[Piece]:
 def _pause_ends(audio: Audio) -> list[int]:
     """The samples where the long pauses between sounds of (n_samples,) begin and end, margins left to the sounds."""
     frame, margin = int(QUIET_SECONDS * SAMPLING_RATE), int(MARGIN_SECONDS * SAMPLING_RATE)
-    peaks = np.abs(audio[: len(audio) // frame * frame].reshape(-1, frame)).max(axis=1)
-    loud = np.flatnonzero(peaks > peaks.max(initial=0.0) * 10 ** (-PAUSE_DB / 20))
-    pauses = [((first + 1) * frame, last * frame) for first, last in itertools.pairwise(loud.tolist())]
+    loud = _sounding(audio, _peak(audio) * 10 ** (-PAUSE_DB / 20))
+    pauses = [((first + 1) * frame, last * frame) for first, last in itertools.pairwise(loud)]
     long = [(first, last) for first, last in pauses if last - first > PAUSE_SECONDS * SAMPLING_RATE]
     return [sample for first, last in long for sample in (first + margin, last - margin)]
 
@@ -140,13 +140,13 @@ def join(parts: Sequence[Heard]) -> Heard:
 async def _hear(piece: Piece, options: Options, hear: Hear) -> Heard:
     """What was said in a piece, heard again from where the last segment ends while there is sound behind it."""
     parts: list[Heard] = []
-    loudness = REST_LOUDNESS * float(np.abs(piece.audio).max(initial=0.0))
+    loudness = REST_LOUDNESS * _peak(piece.audio)
     while not is_silent(piece.audio):
         heard = await hear(piece.audio, options)
         parts.append(replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece)))
         end = heard.segments[-1].end if heard.segments else 0.0
         rest = piece.audio[int(end * SAMPLING_RATE) :]
-        if end <= 0 or len(rest) < REST_SECONDS * SAMPLING_RATE or np.abs(rest).max() < loudness:
+        if end <= 0 or len(_sounding(rest, loudness)) * QUIET_SECONDS < REST_SECONDS:
             break
         piece = Piece(piece.start + end, rest)
     return join(parts)
@@ -159,6 +159,17 @@ def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:
 
 def _time(piece: Piece, seconds: float) -> float:
     return round(min(piece.start + seconds, piece.end), 3)
+
+
+def _peak(audio: Audio) -> float:
+    return float(np.abs(audio).max(initial=0.0))
+
+
+def _sounding(audio: Audio, loudness: float) -> list[int]:
+    """Which stretches of QUIET_SECONDS of (n_samples,) hold a sample above a loudness."""
+    length = int(QUIET_SECONDS * SAMPLING_RATE)
+    peaks = np.abs(audio[: len(audio) // length * length].reshape(-1, length)).max(axis=1, initial=0.0)
+    return [int(stretch) for stretch in np.flatnonzero(peaks > loudness)]
 
 
 def _quietest(audio: Audio) -> int:
