@@ -77,9 +77,7 @@ def is_silent(audio: Audio) -> bool:
 
 def encode_wav(audio: Audio, sampling_rate: int) -> bytes:
     """16-bit PCM WAV file of mono samples float32 (n_samples,) within ±1; louder samples are clipped."""
-    file = io.BytesIO()
-    soundfile.write(file, np.clip(audio, -1.0, 1.0), sampling_rate, format="WAV", subtype="PCM_16")
-    return file.getvalue()
+    return encode(audio, sampling_rate, "wav")
 
 
 def file_format(name: str) -> str:
