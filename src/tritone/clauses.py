@@ -9,6 +9,7 @@ import re
 
 import pysbd
 
+from tritone.detokenizer import STOPS, WIDE_STOPS
 from tritone.normalization import is_han
 
 LONGEST = 60  # characters of a sentence that is spoken in one piece
@@ -16,7 +17,7 @@ SHORTEST = 12  # characters of a clause that may stand alone within a sentence; 
 
 # A pause inside a sentence; an ASCII mark counts only before a space, so "1,000" and "3:30" stay whole.
 _PAUSE = re.compile(r"(?<=[，；：、])\s*|(?<=[,;:])\s+|\s+(?=[—–]\s)")
-_STOP = re.compile(r"[，。！？；：、…\n]+\s*|[,.!?;:]+\s+")
+_STOP = re.compile(rf"[{WIDE_STOPS}]+\s*|[{STOPS}]+\s+")  # as `Detokenizer` cuts the clauses of an answer
 _CHINESE_END = re.compile(r"(?<=[。！？…])(?![。！？…”’」』）])|(?<=[。！？…][”’」』）])")
 
 SENTENCE_PAUSE, CLAUSE_PAUSE = 0.30, 0.12  # seconds

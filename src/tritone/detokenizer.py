@@ -6,8 +6,8 @@ from typing import Literal
 Unit = Literal["token", "clause", "none"]
 
 # What ends a clause: a speaker may pause here. ASCII marks count only before a space, so "3.5" stays whole.
-_WIDE_STOPS = "，。！？；：、…\n"
-_STOPS = ",.!?;:"
+WIDE_STOPS = "，。！？；：、…\n"
+STOPS = ",.!?;:"
 
 
 class Detokenizer:
@@ -84,6 +84,6 @@ def _last_clause_end(text: str, start: int) -> int:
     An ASCII mark at the very end is not a pause yet: what follows may make it a decimal point.
     """
     for index in range(len(text) - 1, start - 1, -1):
-        if text[index] in _WIDE_STOPS or (text[index].isspace() and text[index - 1 : index] in _STOPS and index):
+        if text[index] in WIDE_STOPS or (text[index].isspace() and text[index - 1 : index] in STOPS and index):
             return index + 1
     return 0
