@@ -14,7 +14,8 @@ import numpy as np
 
 from tritone import checkpoints, recording
 from tritone.audio import SAMPLING_RATE, Audio
-from tritone.recording import Heard, Options, Span
+from tritone.recording import Options, Piece
+from tritone.transcript import Span, Transcript
 from tritone.whisper import LogMel
 
 Row = dict[str, Any]
@@ -49,9 +50,9 @@ class Listener:
     async def transcribe(self, audio_bytes: bytes, **options: Any) -> Row:
         """The outputs of `transcribe`; `options` as in `stream`."""
         audio, duration = await self._decode(audio_bytes)
-        async with aclosing(self._hear_all(audio, options)) as parts:
+        async with aclosing(self._hear_all(recording.split(audio), options)) as parts:
             heard = recording.join([part async for part in parts])
-        return _outputs(heard) | {"duration": duration}
+        return heard.outputs() | {"duration": duration}
 
     async def stream(self, audio_bytes: bytes, **options: Any) -> AsyncIterator[Row]:
         """The outputs of `transcribe_stream`, one row for each piece of the recording.
@@ -61,10 +62,10 @@ class Listener:
         """
         audio, duration = await self._decode(audio_bytes)
         pieces = recording.split(audio)
-        async with aclosing(self._hear_all(audio, options)) as parts:
+        async with aclosing(self._hear_all(pieces, options)) as parts:
             index = 0
             async for part in parts:
-                yield _outputs(part) | {
+                yield part.outputs() | {
                     "index": index,
                     "duration": duration,
                     "end": pieces[index].end,
@@ -74,16 +75,16 @@ class Listener:
 
     def written(self, text: str, language: str) -> Row:
         """The outputs of `transcribe` for a question that was typed."""
-        return _outputs(Heard(text, language)) | {"duration": 0.0}
+        return Transcript(text, language).outputs() | {"duration": 0.0}
 
     async def _decode(self, audio_bytes: bytes) -> tuple[Audio, float]:
         sound = await self._call("audio_decoder", {"audio_bytes": audio_bytes}, ["audio", "duration"])
         return sound["audio"], float(sound["duration"][0])
 
-    def _hear_all(self, audio: Audio, options: Row) -> AsyncGenerator[Heard, None]:
-        return recording.transcribe(audio, Options(**options), self._hear, self._max_windows)
+    def _hear_all(self, pieces: Sequence[Piece], options: Row) -> AsyncGenerator[Transcript, None]:
+        return recording.transcribe(pieces, Options(**options), self._hear, self._max_windows)
 
-    async def _hear(self, audio: Audio, options: Options) -> Heard:
+    async def _hear(self, audio: Audio, options: Options) -> Transcript:
         # All options always go along: Triton never batches requests that differ in which inputs they have.
         window = {
             "input_features": await asyncio.to_thread(self.log_mel, audio),
@@ -94,25 +95,12 @@ class Listener:
             "word_timestamps": np.bool_(options.word_timestamps),
         }
         heard = await self._call("whisper", window, HEARD)
-        return Heard(
+        return Transcript(
             _text(heard["text"][0]),
             _text(heard["language"][0]),
             _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"]),
             _spans(heard["word_start"], heard["word_end"], heard["word"]),
         )
-
-
-def _outputs(heard: Heard) -> Row:
-    return {
-        "text": heard.text,
-        "language": heard.language,
-        "segment_start": [segment.start for segment in heard.segments],
-        "segment_end": [segment.end for segment in heard.segments],
-        "segment_text": [segment.text for segment in heard.segments],
-        "word": [word.text for word in heard.words],
-        "word_start": [word.start for word in heard.words],
-        "word_end": [word.end for word in heard.words],
-    }
 
 
 def _spans(starts: Any, ends: Any, texts: Any) -> tuple[Span, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tritone.audio import SAMPLING_RATE, Audio, is_silent
+from tritone.transcript import Span, Transcript
 
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
 SHORTEST_SECONDS = 24.0  # of a piece that another one follows
@@ -42,25 +43,6 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Span:
-    """Words and the time they take, in seconds: a segment or a word."""
-
-    start: float
-    end: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What was said in a piece, or in a recording."""
-
-    text: str = ""
-    language: str = ""
-    segments: tuple[Span, ...] = ()
-    words: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True)
 class Options:
     """What the caller wants; "" is whatever the model does by itself."""
 
@@ -70,7 +52,7 @@ class Options:
     word_timestamps: bool = False
 
 
-Hear = Callable[[Audio, Options], Awaitable[Heard]]
+Hear = Callable[[Audio, Options], Awaitable[Transcript]]
 
 
 def split(audio: Audio) -> list[Piece]:
@@ -100,21 +82,21 @@ def _pause_ends(audio: Audio) -> list[int]:
     return [sample for first, last in long for sample in (first + margin, last - margin)]
 
 
-async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -> AsyncGenerator[Heard, None]:
-    """Hear a recording: yields what was said in each piece, in order, with times counted from the recording's start.
+async def transcribe(
+    pieces: Sequence[Piece], options: Options, hear: Hear, at_once: int
+) -> AsyncGenerator[Transcript, None]:
+    """Hear a recording that `split` has cut: yields what was said in each piece, in order, in the recording's time.
 
     The first piece with speech is heard alone if no language is given: its language is that of all. `at_once` pieces
     are under way at a time, so that a long recording cannot push everybody else aside. Silent pieces are not heard at
     all, as Whisper invents words for them.
     """
-    pieces = split(audio)
-    if not options.language:
-        while pieces and not options.language:
-            piece = pieces.pop(0)
-            heard = await _hear(piece, options, hear)
-            options = replace(options, language=heard.language if heard.text else "")
-            yield heard
-    tasks: list[asyncio.Task[Heard]] = []
+    pieces = list(pieces)
+    while pieces and not options.language:
+        heard = await _hear(pieces.pop(0), options, hear)
+        options = replace(options, language=heard.language if heard.text else "")
+        yield heard
+    tasks: list[asyncio.Task[Transcript]] = []
     try:
         for number in range(len(pieces)):
             tasks += [
@@ -126,10 +108,10 @@ async def transcribe(audio: Audio, options: Options, hear: Hear, at_once: int) -
             task.cancel()
 
 
-def join(parts: Sequence[Heard]) -> Heard:
+def join(parts: Sequence[Transcript]) -> Transcript:
     """What was said in the whole recording."""
     spoken = [part for part in parts if part.text]
-    return Heard(
+    return Transcript(
         " ".join(part.text for part in spoken),
         next((part.language for part in spoken), ""),
         tuple(segment for part in spoken for segment in part.segments),
@@ -137,9 +119,9 @@ def join(parts: Sequence[Heard]) -> Heard:
     )
 
 
-async def _hear(piece: Piece, options: Options, hear: Hear) -> Heard:
+async def _hear(piece: Piece, options: Options, hear: Hear) -> Transcript:
     """What was said in a piece, heard again from where the last segment ends while there is sound behind it."""
-    parts: list[Heard] = []
+    parts: list[Transcript] = []
     loudness = REST_LOUDNESS * _peak(piece.audio)
     while not is_silent(piece.audio):
         heard = await hear(piece.audio, options)

@@ -20,9 +20,10 @@ from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
+from tritone.transcript import Span, Transcript
 from tritone.whisper_decoding import Decoded, Vocabulary, decode, detect_languages
 from tritone.whisper_network import Memory, Network
-from tritone.whisper_words import SECONDS_A_POSITION, Word, find_words
+from tritone.whisper_words import SECONDS_A_POSITION, find_words
 
 WINDOW_SECONDS = 30
 N_FRAMES = 3_000  # of 10 ms in a window
@@ -54,25 +55,6 @@ class Window:
     initial_prompt: tuple[int, ...] = ()  # tokens of a text before it: names, style, the sentence so far
     word_timestamps: bool = False
     duration: float = WINDOW_SECONDS  # of the sound in it, in seconds; the rest is silence
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A stretch of speech, in seconds from the start of its window."""
-
-    start: float
-    end: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in one window."""
-
-    text: str
-    language: str  # code of the language that was spoken
-    segments: tuple[Segment, ...]
-    words: tuple[Word, ...] = ()  # only if they were asked for
 
 
 class LogMel:
@@ -195,7 +177,7 @@ class Whisper:
         """
         open_rows = {row for row, window in enumerate(windows) if window.input_features.max() > NO_SOUND}
         for row in sorted(set(range(len(windows))) - open_rows):  # Whisper invents words for nothing at all
-            yield row, Transcript("", _code(windows[row].language or ""), ())
+            yield row, Transcript(language=_code(windows[row].language or ""))
         for positions in sorted({self._positions(windows[row]) for row in open_rows}):
             rows = [row for row in sorted(open_rows) if self._positions(windows[row]) == positions]
             yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, is_last=False)
@@ -268,25 +250,25 @@ class Whisper:
         self, window: Window, tokens: Sequence[int], language: str, memory: Memory, prompt: list[int]
     ) -> Transcript:
         segments = tuple(self._segments(tokens, window.duration))
-        words: list[Word] = []
+        words: list[Span] = []
         if window.word_timestamps and segments:
             text = [token for token in tokens if token < self._vocabulary.end]
             start = [*prompt[prompt.index(self._vocabulary.start) :], self._vocabulary.no_timestamps]
-            [words] = find_words(
+            words = find_words(
                 self._network,
                 self._tokenizer,
                 memory,
                 self._heads,
-                [start],
-                [text],
-                [window.duration],
-                [language],
+                start,
+                text,
+                window.duration,
+                language,
                 self._vocabulary.end,
             )
         words = [_within(word, segments) for word in words]
         return Transcript(" ".join(segment.text for segment in segments), language, segments, tuple(words))
 
-    def _segments(self, tokens: Sequence[int], duration: float) -> Iterator[Segment]:
+    def _segments(self, tokens: Sequence[int], duration: float) -> Iterator[Span]:
         """Text between two timestamps; text that the window cuts off ends with it."""
         start, said = 0.0, list[int]()
         for token in [*tokens, None]:
@@ -295,7 +277,7 @@ class Whisper:
                 continue
             time = duration if token is None else (token - self._vocabulary.first_time) * SECONDS_A_POSITION
             if text := self._text(said):
-                yield Segment(round(start, 2), round(max(start, min(time, duration)), 2), text)
+                yield Span(round(start, 2), round(max(start, min(time, duration)), 2), text)
             start, said = time, []
 
     def _text(self, tokens: Sequence[int]) -> str:
@@ -330,7 +312,7 @@ def _is_silent(decoded: Decoded) -> bool:
     return decoded.no_speech_probability > NO_SPEECH_PROBABILITY and decoded.log_probability < LOG_PROBABILITY
 
 
-def _within(word: Word, segments: Sequence[Segment]) -> Word:
+def _within(word: Span, segments: Sequence[Span]) -> Span:
     """The word without the pause after it: it ends with its segment at the latest."""
     ends = [segment.end for segment in segments if segment.start <= word.start < segment.end]
     return replace(word, end=min(word.end, *ends)) if ends else word

@@ -7,7 +7,7 @@ writing down. Their attention, smoothed, is a map of tokens against time; dynami
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transformers import WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import LANGUAGES, _combine_tokens_into_words
 
+from tritone.transcript import Span
 from tritone.whisper_network import Memory, Network
 
 SECONDS_A_POSITION = 0.02
@@ -23,48 +24,36 @@ SENTENCE_ENDS = tuple(".。!！?？")
 FILTER = 7  # positions of the median filter
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word, with its punctuation, in seconds from the start of its window."""
-
-    start: float
-    end: float
-    text: str
-
-
 def find_words(
     network: Network,
     tokenizer: WhisperTokenizer,
     memory: Memory,
     heads: Sequence[Sequence[int]],
-    prompts: Sequence[list[int]],
-    texts: Sequence[list[int]],
-    durations: Sequence[float],
-    languages: Sequence[str],
+    prompt: list[int],
+    text: list[int],
+    seconds: float,
+    language: str,
     end: int,
-) -> list[list[Word]]:
-    """Words of each row.
+) -> list[Span]:
+    """The words of one window.
 
     Args:
-        memory: of the rows' sound.
+        memory: of the window's sound, one row.
         heads: (layer, head) of those that follow the sound.
-        prompts: of each row, ending with the token for "no timestamps".
-        texts: the tokens that were said, without timestamps.
-        durations: of the rows' sound in seconds; no word ends later.
+        prompt: ending with the token for "no timestamps".
+        text: the tokens that were said, without timestamps.
+        seconds: of the window's sound; no word ends later.
         end: the token that ends a text.
     """
-    rows = [[*prompt, *text, end] for prompt, text in zip(prompts, texts, strict=True)]
-    tokens, cache = network.start(rows, 0)
+    if not text:
+        return []
+    tokens, cache = network.start([[*prompt, *text, end]], 0)
     layers: list[torch.Tensor] = []
     network.decode(tokens, cache, memory, layers)
-    attention = torch.stack([layers[layer][:, head] for layer, head in heads], dim=1)  # (B, heads, T, S)
-    found = []
-    for row, (prompt, text, seconds, language) in enumerate(zip(prompts, texts, durations, languages, strict=True)):
-        positions = max(1, min(attention.shape[-1], round(seconds / SECONDS_A_POSITION)))
-        part = attention[row, :, tokens.shape[1] - len(rows[row]) :, :positions]
-        times = token_times(part, len(prompt))
-        found.append(without_pauses(_words(tokenizer, text, times, language)) if text else [])
-    return found
+    attention = torch.stack([layers[layer][0, head] for layer, head in heads])  # (heads, T, S)
+    positions = max(1, min(attention.shape[-1], round(seconds / SECONDS_A_POSITION)))
+    times = token_times(attention[..., :positions], len(prompt))
+    return without_pauses(_words(tokenizer, text, times, language))
 
 
 def token_times(attention: torch.Tensor, skipped: int) -> NDArray[np.float64]:
@@ -101,7 +90,7 @@ def warp(cost: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64
     return visited[:, 0], visited[:, 1]
 
 
-def without_pauses(words: list[Word]) -> list[Word]:
+def without_pauses(words: list[Span]) -> list[Span]:
     """Words at the borders of sentences, without the pauses that the warp has given them.
 
     As in openai/whisper whisper/timing.py: such a word is at most twice as long as the median.
@@ -129,13 +118,13 @@ def _median(x: torch.Tensor) -> torch.Tensor:
     return padded.unfold(-1, FILTER, 1).median(-1).values
 
 
-def _words(tokenizer: WhisperTokenizer, text: list[int], times: NDArray[np.float64], language: str) -> list[Word]:
+def _words(tokenizer: WhisperTokenizer, text: list[int], times: NDArray[np.float64], language: str) -> list[Span]:
     """Tokens joined to words; `times` has the start of each token and of the end."""
     # Private, as transformers has no public way to it; its version is pinned.
     words, groups, _ = _combine_tokens_into_words(tokenizer, text, LANGUAGES.get(language, "english"))
     borders = np.cumsum([0, *map(len, groups)])
     return [
-        Word(round(float(times[first]), 2), round(float(times[last]), 2), word.strip())
+        Span(round(float(times[first]), 2), round(float(times[last]), 2), word.strip())
         for word, first, last in zip(words, borders[:-1], borders[1:], strict=True)
         if word.strip()
     ]

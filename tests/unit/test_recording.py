@@ -11,7 +11,8 @@ import soxr
 
 from tritone import checkpoints, recording
 from tritone.audio import SAMPLING_RATE
-from tritone.recording import Heard, Options, Span
+from tritone.recording import Options
+from tritone.transcript import Span, Transcript
 from tritone.tts import Speaker
 from tritone.whisper import LogMel, Whisper
 
@@ -28,7 +29,7 @@ def quiet(seconds: float) -> np.ndarray:
 
 def hear_all(audio, options, hear, at_once=4):
     async def run():
-        return [part async for part in recording.transcribe(audio, options, hear, at_once)]
+        return [part async for part in recording.transcribe(recording.split(audio), options, hear, at_once)]
 
     return asyncio.run(run())
 
@@ -66,7 +67,7 @@ def test_pieces_are_joined_in_order_in_the_recordings_time() -> None:
     async def hear(audio, options):
         seconds = len(audio) / SAMPLING_RATE
         await asyncio.sleep(0.02 if seconds > 20 else 0.0)  # the short last piece is done first
-        return Heard(f"{seconds:.0f}.", "en", (Span(0.0, 99.0, "x"),), (Span(1.0, 2.0, "y"),))
+        return Transcript(f"{seconds:.0f}.", "en", (Span(0.0, 99.0, "x"),), (Span(1.0, 2.0, "y"),))
 
     audio = np.concatenate([loud(25.0), quiet(0.2), loud(25.0), quiet(0.2), loud(5.0)])
     parts = hear_all(audio, Options(language="en"), hear)
@@ -81,7 +82,7 @@ def test_silent_pieces_are_not_heard_and_the_first_language_is_that_of_all() -> 
 
     async def hear(audio, options):
         languages.append(options.language)
-        return Heard("Hallo.", "de")
+        return Transcript("Hallo.", "de")
 
     parts = hear_all(np.concatenate([quiet(60.0), loud(70.0)]), Options(), hear)
     assert [part.text for part in parts[:2]] == ["", ""]
@@ -102,10 +103,10 @@ def test_no_more_pieces_are_under_way_than_allowed_and_leaving_stops_them() -> N
         finally:
             running -= 1
             ended.append(len(audio))
-        return Heard("x", "en")
+        return Transcript("x", "en")
 
     async def leave_after_the_first():
-        parts = recording.transcribe(loud(600.0), Options(language="en"), hear, 3)
+        parts = recording.transcribe(recording.split(loud(600.0)), Options(language="en"), hear, 3)
         await anext(parts)
         await parts.aclose()
         await asyncio.sleep(0.01)
@@ -123,7 +124,7 @@ def test_words_that_a_window_left_out_are_heard_again_from_where_it_ended() -> N
         """Stops after six seconds at the most."""
         seconds = len(audio) / SAMPLING_RATE
         heard_from.append(10.0 - seconds)
-        return Heard("said.", "en", (Span(0.0, min(seconds, 6.0), "said."),))
+        return Transcript("said.", "en", (Span(0.0, min(seconds, 6.0), "said."),))
 
     heard = recording.join(hear_all(loud(10.0), Options(language="en"), hear))
     assert heard_from == [0.0, 6.0]
@@ -136,7 +137,7 @@ def test_what_is_quiet_behind_the_last_word_is_not_heard_again() -> None:
 
     async def hear(audio, options):
         calls.append(len(audio))
-        return Heard("said.", "en", (Span(0.0, 3.0, "said."),))
+        return Transcript("said.", "en", (Span(0.0, 3.0, "said."),))
 
     for rest in (0.01 * loud(3.0), np.concatenate([loud(0.3), quiet(1.0)])):  # a murmur; the last word's own end
         hear_all(np.concatenate([loud(3.0), rest]), Options(language="en"), hear)
@@ -164,7 +165,7 @@ def test_five_minutes_of_speech_lose_and_double_no_word_at_the_seams() -> None:
 
     async def hear(audio, options):
         (heard,) = whisper.transcribe([whisper.prepare(log_mel(audio), duration=len(audio) / SAMPLING_RATE)])
-        return Heard(heard.text, heard.language, tuple(Span(s.start, s.end, s.text) for s in heard.segments))
+        return heard
 
     heard = recording.join(hear_all(np.concatenate(parts), Options(), hear))
     spoken_words, heard_words = words(" ".join(sentences)), words(heard.text)

@@ -24,16 +24,4 @@ class TritonPythonModel:
 
     def _transcribe(self, windows):
         for row, transcript in self.whisper.stream(windows):
-            yield (
-                row,
-                {
-                    "text": transcript.text,
-                    "language": transcript.language,
-                    "segment_start": [segment.start for segment in transcript.segments],
-                    "segment_end": [segment.end for segment in transcript.segments],
-                    "segment_text": [segment.text for segment in transcript.segments],
-                    "word": [word.text for word in transcript.words],
-                    "word_start": [word.start for word in transcript.words],
-                    "word_end": [word.end for word in transcript.words],
-                },
-            )
+            yield row, transcript.outputs()
