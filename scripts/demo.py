@@ -1,7 +1,8 @@
 """`make demo`: start the server, ask the voice assistant a spoken question about a picture, stop the server.
 
-Writes the picture, the spoken question and the spoken answer to demo_output/, and a few more pictures that are
-searched by words. Exits 1 if the answer is not true of the picture, or if the search finds the wrong one.
+Writes the picture, the spoken question and the spoken answer to demo_output/, a few more pictures that are searched by
+words, and pictures that Stable Diffusion drew. Exits 1 if the answer is not true of the picture, if the search finds
+the wrong one, or if CLIP does not see what was to be drawn.
 """
 
 import itertools
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tritone.background import serve
-from tritone.shapes import caption, draw_scene, render
+from tritone.shapes import COLOURS, SHAPES, article, caption, draw_scene, render
 from tritone_client import Client, Reply
 
 OUTPUT = Path("demo_output")
@@ -23,6 +24,7 @@ COLOUR, SHAPE = "red", "circle"
 QUESTION = "What color is the circle in this picture?"
 ALBUM = (("red", "square"), ("blue", "circle"), ("yellow", "star"), ("purple", "heart"), ("green", "cross"))
 SEARCHES = {"a yellow star": "yellow star", "一个红色的圆形": "red circle"}
+PROMPTS = {"a blue triangle": "a blue triangle", "一个红色的圆形": "a red circle"}  # and what CLIP should call it
 DESCRIBE = "Describe the picture."
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
@@ -38,7 +40,7 @@ def main() -> int:
     heading(f"drew {picture}: {caption(scene)}")
     heading("starting Triton Inference Server with all models")
     with serve(report=lambda line: console.print(f"   [dim]{line}[/]")) as address, Client(address.grpc) as client:
-        return converse(client, picture) or search(client, picture)
+        return converse(client, picture) or search(client, picture) or draw(client)
 
 
 def converse(client: Client, picture: Path) -> int:
@@ -77,7 +79,28 @@ def search(client: Client, picture: Path) -> int:
         if best.candidate != album[expected]:
             console.print(f"[red]demo failed:[/] looked for {query}, found {best.candidate}")
             return 1
-    console.print(f"[green]demo done:[/] it heard, looked, answered and found; listen to {OUTPUT / 'answer.wav'}")
+    return 0
+
+
+def draw(client: Client) -> int:
+    """Have pictures drawn, in English and in Chinese, and ask CLIP what it takes them for."""
+    candidates = [f"{article(colour)} {colour} {shape}" for colour in COLOURS for shape in SHAPES]
+    for prompt, expected in PROMPTS.items():
+        heading(f"drawing: {prompt}")
+        with timed("drawn"):
+            generated = client.generate_image(prompt, seed=0)
+        path = OUTPUT / f"generated_{expected.split(maxsplit=1)[1].replace(' ', '_')}.png"
+        generated.image.save(path)
+        best, second, *_ = client.rank(path, candidates)
+        console.print(f"   {path}; of {len(candidates)} captions CLIP prefers:")
+        console.print(f"   [bold]{best.candidate}[/] ({best.score:.2f}), then {second.candidate} ({second.score:.2f})")
+        if best.candidate != expected:
+            console.print(f"[red]demo failed:[/] asked for {prompt}, CLIP sees {best.candidate}")
+            return 1
+    console.print(
+        f"[green]demo done:[/] it heard, looked, answered, found and drew; listen to {OUTPUT / 'answer.wav'}, look at "
+        f"{path}"
+    )
     return 0
 
 

@@ -1,7 +1,7 @@
 """A turn of the voice assistant: a question is heard, thought about and answered aloud, clause by clause.
 
 The stages overlap: while one clause is spoken, the language model is at the next. The models are reached through two
-functions (`tritone.serving.call` and `call_stream`), so this module knows nothing of Triton.
+functions (`tritone.bls.call` and `call_stream`), so this module knows nothing of Triton.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The pipeline behind `transcribe` and `transcribe_stream`: a sound file → decoder → pieces → Whisper → text.
 
-It asks other models through a function that it is given (`serving.call` in the server), and knows no Triton itself.
+It asks other models through a function that it is given (`bls.call` in the server), and knows no Triton itself.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Between Triton and the models: requests in, function calls, responses out. The only module that knows `pb_utils`.
+"""Between Triton and the models: requests in, function calls, responses out.
 
 A `model.py` makes one `Model` and chooses how its requests are run:
 
     run_each       one call per request; the answer is returned               (decoders)
     run_batched    one call for all rows that the batcher brought together    (networks)
     answer_as_done the same, each request answered as soon as its rows are done
+    run_tensors    like run_batched with torch tensors that stay on the GPU   (networks called by pipelines)
     answer_later   one coroutine per request; `execute` returns at once       (faces, pipelines)
     stream         one asynchronous generator per request, many responses     (decoupled models)
 
@@ -24,29 +25,27 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tritone.errors import InvalidInput, NotServed, TritoneError, Unavailable
+from tritone.bls import CALL, CallFailed, Row
+from tritone.errors import InvalidInput, NotServed, Unavailable
 from tritone.in_flight import InFlight
+from tritone.tensors import array_of, from_torch, to_torch, value_of
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    import torch  # heavy, and of use to networks alone
+
 Item = TypeVar("Item")
 S = TypeVar("S", bound="Settings")
 
-# Endings of the STRING tensors that hold encoded media and not text.
-BINARY = ("_bytes", "_wav", "_png")
 # How often `publish` looks. Each changed value is a message to the server's process: too dear for every token.
 PUBLISH_S = 0.25
-# The parameter that marks a BLS call. Server 2.51 drops the status code of a child's error on its way to the parent:
-# for such a call the child writes it in front of its sentence.
-_CALL = "bls"
 
 
 class Settings(BaseModel):
@@ -57,19 +56,6 @@ class Settings(BaseModel):
     def part(self, kind: Callable[..., Item]) -> Item:
         """The settings that a dataclass names, as that dataclass."""
         return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
-
-
-class CallFailed(TritoneError):
-    """A model called over BLS refused or failed; it carries the status code, so that the caller sees the cause."""
-
-    def __init__(self, message: str, code: Any) -> None:
-        super().__init__(message)
-        self.code = code
-
-    @property
-    def refused(self) -> bool:
-        """Whether the other model found fault with what it was asked, and not with itself."""
-        return self.code in (pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNSUPPORTED)
 
 
 @dataclass
@@ -122,7 +108,7 @@ class Model:
         Raises: TritonModelException: naming each unknown, missing or malformed key.
         """
         # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS; "calls" is for `tritone serve`.
-        given = {k: v["string_value"] for k, v in self.config.get("parameters", {}).items() if not k.isupper()}
+        given = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items() if not k.isupper()}
         given.pop("calls", None)
         try:
             return schema.model_validate(given)
@@ -206,6 +192,39 @@ class Model:
             for job in waiting if len(jobs) > 1 else ():
                 self._infer([job], infer)
 
+    def run_tensors(self, requests: Sequence[Any], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> list[Any]:
+        """Call `infer(**inputs)` once with torch tensors that hold all rows of all requests, on the model's device.
+
+        With the parameter FORCE_CPU_ONLY_INPUT_TENSORS "no", what is on the GPU already is not moved; on the CPU the
+        memory of a lone request is lent and not copied. Where `infer` fails, every request is run again by itself.
+        """
+        jobs = [_Job(request, response=self._control(request)) for request in requests]
+        self._infer_tensors([job for job in jobs if job.response is None], infer)
+        return [job.response for job in jobs]
+
+    def _infer_tensors(self, jobs: list[_Job], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> None:
+        import torch
+
+        if not jobs:
+            return
+        try:
+            batches = [
+                {tensor.name(): to_torch(tensor, self.device) for tensor in job.request.inputs()} for job in jobs
+            ]
+            names = batches[0]
+            joined = {name: torch.cat([batch[name] for batch in batches]) for name in names} if jobs[1:] else names
+            outputs = infer(**joined)
+            counts = [len(next(iter(batch.values()))) for batch in batches]
+            parts = {name: torch.split(tensor, counts) for name, tensor in outputs.items()}
+            for index, job in enumerate(jobs):
+                wanted = [name for name in job.request.requested_output_names() if name in parts]
+                job.response = pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted])
+        except Exception as error:
+            if len(jobs) == 1:
+                jobs[0].response = self._failure(jobs[0].request, error)
+            for job in jobs if len(jobs) > 1 else ():
+                self._infer_tensors([job], infer)
+
     # ---- answers that come later
 
     def answer_as_done(
@@ -253,18 +272,23 @@ class Model:
         """
 
         async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
-            sender.send(self._response(request, [await infer(**row) for row in rows]), final=True)
+            sender.send(await self._response_later(request, [await infer(**row) for row in rows]), final=True)
 
         self._start(requests, answer, limit)
 
     def stream(self, requests: Sequence[Any], generate: Callable[..., AsyncIterator[Row]], limit: int) -> None:
-        """Send a response for each row that `generate(**inputs)` yields, then FINAL; limits as in `answer_later`."""
+        """Send a response for each row that `generate(**inputs)` yields, then FINAL; limits as in `answer_later`.
+
+        A row with none of the outputs that the caller asked for is not sent.
+        """
 
         async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
+            wanted = set(request.requested_output_names())
             for row in rows:
                 async with contextlib.aclosing(generate(**row)) as outputs:  # type: ignore[type-var]
                     async for output in outputs:
-                        sender.send(self._response(request, [output]))
+                        if not wanted.isdisjoint(output):
+                            sender.send(await self._response_later(request, [output]))
             sender.send(final=True)
 
         self._start(requests, answer, limit)
@@ -303,7 +327,7 @@ class Model:
         """
         tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
         columns = {
-            name: [_value(name, row, self._inputs[name]) for row in tensor.as_numpy()]
+            name: [value_of(name, row, self._inputs[name]) for row in tensor.as_numpy()]
             for name, tensor in tensors.items()
             if tensor is not None
         }
@@ -323,12 +347,18 @@ class Model:
         """The outputs that were asked for, all rows stacked along the batch axis."""
         tensors = []
         for name in request.requested_output_names():
-            values = [_array(self._outputs[name], row[name]) for row in rows if name in row]
+            values = [array_of(self._outputs[name], row[name]) for row in rows if name in row]
             if len({value.shape for value in values}) > 1:
                 raise InvalidInput(f"'{name}' differs in length between the {len(rows)} rows: send one row per request")
             if values:
                 tensors.append(pb_utils.Tensor(name, np.stack(values)))
         return pb_utils.InferenceResponse(tensors)
+
+    async def _response_later(self, request: Any, rows: list[Row]) -> Any:
+        """`_response`, on a thread where a value is still to be made, such as a PNG file."""
+        if any(callable(value) for row in rows for value in row.values()):
+            return await asyncio.to_thread(self._response, request, rows)
+        return self._response(request, rows)
 
     def _failure(self, request: Any, error: BaseException) -> Any:
         """The error response. An unexpected error is logged by type and place: its words may be the caller's."""
@@ -339,129 +369,17 @@ class Model:
             pb_utils.Logger.log_error(f"model '{self.name}', request {number}: {type(error).__name__}\n{where}")
             code = pb_utils.TritonError.INTERNAL
             message = f"model '{self.name}' failed ({type(error).__name__}); the server's log says where"
-        if _CALL in _parameters(request):
+        if CALL in _parameters(request):
             message = f"{code.name}: {message}"
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
-
-
-# ---- calling other models (BLS)
-
-
-async def call(model: str, inputs: Row, outputs: Sequence[str], **parameters: str | int | bool) -> Row:
-    """Ask another model of this server for one row.
-
-    Args:
-        inputs: by tensor name: text, bytes, lists of them, or numpy scalars and arrays of the tensor's dtype without
-            the batch axis; None is not sent.
-        outputs: the tensors wanted.
-
-    Raises: CallFailed: with the other model's own sentence and code.
-    """
-    number = uuid.uuid4().hex
-    try:
-        response = await _in_thread(_request(model, inputs, outputs, parameters, number).exec)
-    except asyncio.CancelledError:
-        _stop(model, inputs, outputs, number)
-        raise
-    return _read(response)
-
-
-async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
-    """Ask a decoupled model for one row and yield its responses; leaving the iterator stops the other model."""
-    number = uuid.uuid4().hex
-    responses = await _in_thread(functools.partial(_request(model, inputs, outputs, {}, number).exec, decoupled=True))
-    finished = False
-    try:
-        while (response := await _in_thread(next, responses, None)) is not None:
-            if row := _read(response):
-                yield row
-        finished = True
-    finally:
-        if not finished:
-            _stop(model, inputs, outputs, number, decoupled=True)
-
-
-def _stop(model: str, inputs: Row, outputs: Sequence[str], number: str, *, decoupled: bool = False) -> None:
-    """Triton 24.10 has no way to cancel a child: ask the model itself. It ignores numbers it does not know."""
-    stop = _request(model, inputs, outputs, {"cancel": number})
-    work = (lambda: list(stop.exec(decoupled=True))) if decoupled else stop.exec
-    asyncio.get_running_loop().run_in_executor(None, work)
-
-
-async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """A blocking call on a thread of the event loop's own pool."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
-
-
-def _request(model: str, inputs: Row, outputs: Sequence[str], parameters: Row, number: str = "") -> Any:
-    tensors = [pb_utils.Tensor(name, _batch_of_one(value)) for name, value in inputs.items() if value is not None]
-    return pb_utils.InferenceRequest(
-        model_name=model,
-        requested_output_names=list(outputs),
-        inputs=tensors,
-        request_id=number,
-        parameters={_CALL: True, **parameters},
-        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
-    )
-
-
-def _read(response: Any) -> Row:
-    if response.has_error():
-        error = response.error()
-        word, _, sentence = error.message().partition(": ")
-        code = getattr(pb_utils.TritonError, word, None) if word.isupper() else None
-        raise CallFailed(sentence, code) if code else CallFailed(error.message(), error.code())
-    return {tensor.name(): tensor.as_numpy()[0] for tensor in response.output_tensors()}
-
-
-def _parameters(request: Any) -> dict[str, Any]:
-    return dict(json.loads(request.parameters() or "{}"))
-
-
-def text(value: npt.NDArray[Any]) -> str:
-    """The string in a STRING[1] output of `call`."""
-    return str(value[0], "utf-8")
-
-
-# ---- values and arrays
 
 
 def _is_one_value(tensor: dict[str, Any]) -> bool:
     return [int(dim) for dim in tensor["dims"]] == [1]
 
 
-def _value(name: str, row: npt.NDArray[Any], is_one_value: bool) -> Any:
-    """A tensor's row as the model's function gets it; arrays are copied."""
-    if row.dtype != np.object_:
-        return row[0] if is_one_value else row.copy()
-    values = list(row) if name.endswith(BINARY) else [_decode(name, item) for item in row]
-    return values[0] if is_one_value else values
-
-
-def _decode(name: str, item: bytes) -> str:
-    try:
-        return item.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"'{name}' is not UTF-8: byte {item[error.start]:#04x} at offset {error.start}") from None
-
-
-def _array(data_type: str, value: Any) -> npt.NDArray[Any]:
-    """An output's row as Triton wants it, at least one-dimensional."""
-    value = value() if callable(value) else value
-    if data_type != "TYPE_STRING":
-        numbers: npt.NDArray[Any] = np.asarray(value, pb_utils.triton_string_to_numpy(data_type))
-        return numbers if numbers.ndim else numbers[None]
-    items = [value] if isinstance(value, (str, bytes)) else value
-    array: npt.NDArray[Any] = np.array([item.encode() if isinstance(item, str) else item for item in items], np.object_)
-    return array
-
-
-def _batch_of_one(value: Any) -> npt.NDArray[Any]:
-    if isinstance(value, np.ndarray):
-        return np.ascontiguousarray(value[None])
-    if isinstance(value, np.generic):
-        return np.array([[value]])
-    return _array("TYPE_STRING", value)[None]
+def _parameters(request: Any) -> dict[str, Any]:
+    return dict(json.loads(request.parameters() or "{}"))
 
 
 def _code(error: BaseException) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 
 TRITONSERVER_RESPONSE_COMPLETE_FINAL = 1
 TRITONSERVER_MEMORY_CPU = 0
+TRITONSERVER_MEMORY_GPU = 1
 _NUMPY_TYPES = {
     "TYPE_STRING": np.object_,
     "TYPE_FP32": np.float32,
@@ -51,13 +52,29 @@ class TritonError:
 class Tensor:
     def __init__(self, name, array):
         assert isinstance(array, np.ndarray), f"{name} is {type(array)}"
-        self._name, self._array = name, array
+        self._name, self._array, self._device = name, array, "cpu"
 
     def name(self):
         return self._name
 
     def as_numpy(self):
+        assert self._device == "cpu", "tensor is stored in GPU and cannot be converted to NumPy"
         return self._array
+
+    def is_cpu(self):
+        return self._device == "cpu"
+
+    def to_dlpack(self):
+        return self._array.__dlpack__()
+
+    @classmethod
+    def from_dlpack(cls, name, capsule):
+        """The fake has no GPU: what comes by DLPack only claims to be on one."""
+        import torch
+
+        tensor = cls(name, torch.from_dlpack(capsule).numpy())
+        tensor._device = "cuda:0"
+        return tensor
 
 
 class InferenceResponse:
@@ -104,6 +121,7 @@ class InferenceRequest:
         self.model_name, self.cancelled = model_name, False
         self._outputs, self._id, self._parameters = list(requested_output_names), request_id, parameters or {}
         self._inputs = {tensor.name(): tensor for tensor in inputs}
+        self.preferred_memory = preferred_memory
         self.sender = ResponseSender(self)
 
     def inputs(self):
@@ -128,7 +146,7 @@ class InferenceRequest:
 
 class PreferredMemory:
     def __init__(self, kind, device=0):
-        self.kind = kind
+        self.kind, self.device = kind, device
 
 
 class Logger:

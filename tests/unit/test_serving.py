@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import triton_python_backend_utils as pb_utils
 
-from tritone import serving
+from tritone import bls, serving
 from tritone.errors import InvalidInput
 
 INVALID, INTERNAL = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.INTERNAL
@@ -266,7 +266,7 @@ def test_a_failed_bls_call_keeps_its_sentence_and_code():
     pb_utils.MODELS["child"] = lambda _: [pb_utils.InferenceResponse(error=error)]
 
     async def infer(text):
-        return await serving.call("child", {"text": text}, ["text"])
+        return await bls.call("child", {"text": text}, ["text"])
 
     one = request("a")
     make_model().answer_later([one], infer, limit=1)
@@ -281,7 +281,7 @@ def test_a_child_writes_its_code_in_front_of_its_sentence_because_the_server_dro
     ]
 
     async def infer(text):
-        return await serving.call("child", {"text": text}, ["text"])
+        return await bls.call("child", {"text": text}, ["text"])
 
     one = request("a")
     make_model().answer_later([one], infer, limit=1)
@@ -303,10 +303,10 @@ def test_leaving_a_bls_stream_cancels_the_child():
     pb_utils.MODELS["child"] = child
 
     async def infer(text):
-        stream = serving.call_stream("child", {"text": text}, ["text"])
+        stream = bls.call_stream("child", {"text": text}, ["text"])
         first = await anext(stream)
         await stream.aclose()
-        return {"text": serving.text(first["text"])}
+        return {"text": bls.text(first["text"])}
 
     one = request("a")
     make_model().answer_later([one], infer, limit=1)

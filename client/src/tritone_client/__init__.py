@@ -1,4 +1,4 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse, embed, search."""
+"""Python client of a Tritone server: transcribe, speak, ask, converse, embed, search, generate images."""
 
 from tritone_client._calls import Request
 from tritone_client._chat import Chat
@@ -24,7 +24,10 @@ from tritone_client._types import (
     Answer,
     AnswerChunk,
     AudioLike,
+    GeneratedImage,
+    GeneratedImages,
     ImageLike,
+    ImageProgress,
     Latencies,
     Messages,
     Reply,
@@ -45,9 +48,12 @@ __all__ = [
     "Chat",
     "Client",
     "Error",
+    "GeneratedImage",
+    "GeneratedImages",
     "GrpcTransport",
     "ImageIndex",
     "ImageLike",
+    "ImageProgress",
     "InferenceFailed",
     "InvalidInput",
     "Latencies",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client import _calls, _embeddings, _speech
+from tritone_client import _calls, _embeddings, _images, _speech
 from tritone_client._calls import Call, Delivery
 from tritone_client._chat import Chat
 from tritone_client._embeddings import Match, TextTruncated
@@ -19,7 +19,9 @@ from tritone_client._types import (
     Answer,
     AnswerChunk,
     AudioLike,
+    GeneratedImages,
     ImageLike,
+    ImageProgress,
     Messages,
     Reply,
     ReplyChunk,
@@ -352,6 +354,98 @@ class Client:
         order = np.argsort([*texts, *pictures], kind="stable")
         return _embeddings.rank(self.embed(query), _embeddings.stack([vectors[row] for row in order]), candidates)
 
+    def generate_image(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        scheduler: str | None = None,
+        style: str | None = None,
+        image: ImageLike | None = None,
+        mask: ImageLike | None = None,
+        strength: float | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> GeneratedImages:
+        """Have pictures drawn.
+
+        Args:
+            height, width: pixels, multiples of 8; by default those of `image`, else the checkpoint's.
+            guidance_scale: how closely the prompt is followed; 1 is not at all guided, and half the work.
+            seed: of the first picture; the others count up from it. Drawn, and told, when None.
+            scheduler: "ddim", "euler", "euler_a", "dpmpp_2m", "lms", "pndm" or "unipc".
+            style: such as "oil painting" or "油画": adds words to the prompt and to `negative_prompt`.
+            image: the picture to start from; with `mask` only its white part is painted anew.
+            strength: how much of `image` may change, 0..1.
+        """
+        inputs = _images.generation_inputs(
+            image,
+            mask,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_images=num_images,
+            seed=seed,
+            scheduler=scheduler,
+            style=style,
+            strength=strength,
+        )
+        return self._send(_images.generate_image(self._delivery(timeout_s, request_id), inputs))
+
+    def generate_image_stream(
+        self,
+        prompt: str,
+        *,
+        negative_prompt: str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        num_images: int | None = None,
+        seed: int | None = None,
+        scheduler: str | None = None,
+        style: str | None = None,
+        image: ImageLike | None = None,
+        mask: ImageLike | None = None,
+        strength: float | None = None,
+        preview_interval: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Generator[ImageProgress | GeneratedImages, None, None]:
+        """Like `generate_image`, with an `ImageProgress` after each step; the `GeneratedImages` come last.
+
+        Closing the generator, or dropping it, cancels the request on the server within a step.
+
+        Args:
+            preview_interval: a preview comes along after every so many steps.
+        """
+        inputs = _images.generation_inputs(
+            image,
+            mask,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            height=height,
+            width=width,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            num_images=num_images,
+            seed=seed,
+            scheduler=scheduler,
+            style=style,
+            strength=strength,
+        )
+        call = _images.generate_image_stream(self._delivery(timeout_s, request_id), inputs, preview_interval)
+        return self._stream(call, lambda part: isinstance(part, GeneratedImages))
+
     def is_ready(self, model: str | None = None, timeout_s: float = 5.0) -> bool:
         """Whether the server, or one of its models, is ready; False also where nobody answers."""
         return self._why_not_ready(model, timeout_s) is None
@@ -385,19 +479,20 @@ class Client:
         return call.parse(self._transport.infer(call.request))
 
     def _stream(self, call: Call[T], is_last: Callable[[T], bool] = lambda _: True) -> Generator[T, None, None]:
-        """The chunks of an answer. The last one must say that it is: a stream that breaks off is no short answer.
+        """The parts of an answer. The last one must say that it is: a stream that breaks off is no short answer.
 
         Raises: InferenceFailed: it broke off.
         """
-        chunk = None
+        ended = False
         responses = self._transport.stream(call.request)
         try:
             for outputs in responses:
-                chunk = call.parse(outputs)
-                yield chunk
+                part = call.parse(outputs)
+                ended = is_last(part)
+                yield part
         finally:
             responses.close()
-        if chunk is None or not is_last(chunk):
+        if not ended:
             raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
 
     def _delivery(self, timeout_s: float | None, request_id: str | None) -> Delivery:

@@ -17,6 +17,7 @@ NUMBERS: dict[str, np.dtype[Any]] = {
     "INT32": np.dtype(np.int32),
     "INT64": np.dtype(np.int64),
     "BOOL": np.dtype(np.bool_),
+    "UINT8": np.dtype(np.uint8),
 }
 _KINDS = {"i": ("iu", "a whole number"), "f": ("iuf", "a number"), "b": ("b", "True or False")}  # what each takes
 
@@ -194,6 +195,40 @@ VOICE_ASSISTANT_STREAM = Model(
     ),
     decoupled=True,
 )
+_IMAGE_INPUTS = (
+    Tensor("prompt", "BYTES"),
+    Tensor("negative_prompt", "BYTES", optional=True),
+    Tensor("height", "INT32", optional=True),
+    Tensor("width", "INT32", optional=True),
+    Tensor("num_inference_steps", "INT32", optional=True),
+    Tensor("guidance_scale", "FP32", optional=True),
+    Tensor("num_images", "INT32", optional=True),
+    Tensor("seed", "INT64", optional=True),
+    Tensor("scheduler", "BYTES", optional=True),
+    Tensor("style", "BYTES", optional=True),
+    Tensor("image_bytes", "BYTES", optional=True),
+    Tensor("mask_bytes", "BYTES", optional=True),
+    Tensor("strength", "FP32", optional=True),
+)
+_IMAGE_OUTPUTS = (
+    Tensor("image", "UINT8", (-1, -1, -1, 3)),
+    Tensor("image_png", "BYTES", (-1,)),
+    Tensor("seed", "INT64", (-1,)),
+    Tensor("prompt_tokens", "INT32"),
+    Tensor("truncated_text", "BYTES"),
+)
+TEXT_TO_IMAGE = Model("text_to_image", _IMAGE_INPUTS, _IMAGE_OUTPUTS)
+STABLE_DIFFUSION = Model(
+    "stable_diffusion",
+    inputs=(*_IMAGE_INPUTS, Tensor("preview_interval", "INT32", optional=True)),
+    outputs=(
+        Tensor("step", "INT32"),
+        Tensor("num_steps", "INT32"),
+        Tensor("preview_png", "BYTES", (-1,)),
+        *_IMAGE_OUTPUTS,
+    ),
+    decoupled=True,
+)
 
 CLIP_TEXT = Model(
     "clip_text",
@@ -217,6 +252,6 @@ MODELS = {
             VOICE_ASSISTANT,
             VOICE_ASSISTANT_STREAM,
         ),
-        *(CLIP_TEXT, CLIP_IMAGE),
+        *(CLIP_TEXT, CLIP_IMAGE, TEXT_TO_IMAGE, STABLE_DIFFUSION),
     )
 }

@@ -169,3 +169,39 @@ class ReplyChunk:
     finish_reason: str | None  # None until the last piece
     speech_error: str  # why there is no sound, where no voice can speak the clause
     latencies: Latencies
+
+
+@dataclass(frozen=True)
+class GeneratedImage:
+    """A picture that was made."""
+
+    pixels: npt.NDArray[np.uint8] = field(repr=False, compare=False)  # (height, width, 3), RGB
+    png: bytes = field(repr=False)  # the same as a PNG file
+    seed: int  # gives the same picture again
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the PNG file."""
+        Path(path).write_bytes(self.png)
+
+
+@dataclass(frozen=True)
+class GeneratedImages:
+    """All pictures of one request."""
+
+    images: tuple[GeneratedImage, ...]
+    prompt_tokens: int  # of the prompt with its style words, start and end included
+    truncated_text: str  # the end of the prompt that was too long to be read; empty if all was
+
+    @property
+    def image(self) -> GeneratedImage:
+        """The first picture."""
+        return self.images[0]
+
+
+@dataclass(frozen=True)
+class ImageProgress:
+    """A step was done."""
+
+    step: int
+    num_steps: int
+    previews: tuple[bytes, ...] = field(default=(), repr=False)  # PNG files, where they were asked for

@@ -2,7 +2,7 @@
 
 from contextlib import aclosing
 
-from tritone import serving
+from tritone import bls, serving
 
 OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
 
@@ -20,7 +20,7 @@ class TritonPythonModel:
         self.triton.answer_later(requests, self._answer, self.settings.max_in_flight)
 
     async def _answer(self, **inputs):
-        stream = serving.call_stream("llava", {**inputs, "stream_unit": "none"}, OUTPUTS)
+        stream = bls.call_stream("llava", {**inputs, "stream_unit": "none"}, OUTPUTS)
         async with aclosing(stream) as pieces:
             # Unit "none": everything comes in one piece.
             return [{name: value[0] for name, value in piece.items()} async for piece in pieces][-1]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tritone import audio, serving
+from tritone import audio, bls, serving
 
 SPOKEN = ("audio_wav", "word", "word_start", "word_end")
 
@@ -28,8 +28,8 @@ class TritonPythonModel:
             "index": np.int32(0),
         }
         try:
-            return {**await serving.call("tts", {"text": text, **options}, SPOKEN), "speech_error": ""}
-        except serving.CallFailed as error:
+            return {**await bls.call("tts", {"text": text, **options}, SPOKEN), "speech_error": ""}
+        except bls.CallFailed as error:
             if not error.refused:
                 raise
             silence = audio.encode_wav(np.zeros(0, np.float32), audio.SAMPLING_RATE)

@@ -4,7 +4,7 @@ from contextlib import aclosing
 
 import numpy as np
 
-from tritone import clauses, serving
+from tritone import bls, clauses, serving
 from tritone.errors import InvalidInput
 from tritone.overlap import in_order
 
@@ -33,7 +33,7 @@ class TritonPythonModel:
         async def speak(numbered):
             index, clause = numbered
             inputs = {"text": clause, "speed": np.float32(speed), "index": np.int32(index), **options}
-            return {"text": clause, "index": index, **await serving.call("tts", inputs, SPOKEN)}
+            return {"text": clause, "index": index, **await bls.call("tts", inputs, SPOKEN)}
 
         begin = 0.0
         pieces = in_order(_each(enumerate(clauses.speakable(text, language))), speak, self.settings.ahead)

@@ -4,7 +4,7 @@ The pass-through serves ensembles, which cannot branch: a question may be spoken
 tritone/recording.py and tritone/listener.py.
 """
 
-from tritone import serving
+from tritone import bls, serving
 from tritone.errors import InvalidInput
 
 
@@ -20,7 +20,7 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
-        self.listener = Listener.load(self.settings.checkpoint, serving.call, self.settings.max_windows)
+        self.listener = Listener.load(self.settings.checkpoint, bls.call, self.settings.max_windows)
 
     def execute(self, requests):
         self.triton.answer_later(requests, self._transcribe, self.settings.max_in_flight)

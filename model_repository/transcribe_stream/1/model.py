@@ -1,6 +1,6 @@
 """Sound files of any length to text, piece by piece in order, each as soon as it has been heard."""
 
-from tritone import serving
+from tritone import bls, serving
 
 
 class Settings(serving.Settings):
@@ -15,7 +15,7 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
-        self.listener = Listener.load(self.settings.checkpoint, serving.call, self.settings.max_windows)
+        self.listener = Listener.load(self.settings.checkpoint, bls.call, self.settings.max_windows)
 
     def execute(self, requests):
         self.triton.stream(requests, self.listener.stream, self.settings.max_in_flight)

@@ -1,6 +1,6 @@
 """The voice assistant, streaming: the answer clause by clause, aloud. The turn itself is tritone/assistant.py."""
 
-from tritone import serving
+from tritone import bls, serving
 
 
 class Settings(serving.Settings):
@@ -16,7 +16,7 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
         limits = Limits(self.settings.ahead, self.settings.max_lead_s)
-        self.assistant = Assistant(serving.call, serving.call_stream, limits)
+        self.assistant = Assistant(bls.call, bls.call_stream, limits)
 
     def execute(self, requests):
         self.triton.stream(requests, self.assistant.answer, self.settings.max_in_flight)

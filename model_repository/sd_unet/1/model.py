@@ -1,0 +1,22 @@
+"""Stable Diffusion's UNet: one denoising step of any number of images. See tritone/diffusion_networks.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+    attention_slicing: bool
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.diffusion_networks import UNet
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        folder = checkpoints.path(settings.checkpoint)
+        self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing)
+
+    def execute(self, requests):
+        return self.triton.run_tensors(requests, self.unet)

@@ -1,0 +1,26 @@
+"""Stable Diffusion's autoencoder, second half: latents to pictures. See tritone/diffusion_networks.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+    slicing: bool
+    tiling: bool
+    safety_checker: bool
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.diffusion_networks import VaeDecoder
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        folder, device = checkpoints.path(settings.checkpoint), self.triton.device
+        self.decoder = VaeDecoder(
+            folder, device, settings.dtype, settings.slicing, settings.tiling, settings.safety_checker
+        )
+
+    def execute(self, requests):
+        return self.triton.run_tensors(requests, self.decoder)

@@ -1,0 +1,23 @@
+"""Stable Diffusion's autoencoder, first half: pictures to latents. See tritone/diffusion_networks.py."""
+
+from tritone import checkpoints, serving
+
+
+class Settings(serving.Settings):
+    checkpoint: str
+    dtype: str
+    slicing: bool
+    tiling: bool
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        from tritone.diffusion_networks import VaeEncoder
+
+        self.triton = serving.Model(args)
+        settings = self.triton.settings(Settings)
+        folder, device = checkpoints.path(settings.checkpoint), self.triton.device
+        self.encoder = VaeEncoder(folder, device, settings.dtype, settings.slicing, settings.tiling)
+
+    def execute(self, requests):
+        return self.triton.run_tensors(requests, self.encoder)
