@@ -112,3 +112,17 @@ def test_what_the_voice_refuses_does_not_take_the_text_away(client, question):
 def test_a_bad_question_is_refused(client):
     with pytest.raises(InvalidInput, match="audio_bytes"):
         list(client.converse_stream(b"no sound"))
+
+
+def test_a_recording_is_aligned_with_its_text(client):
+    text = "The circle is red, and there are 25 stars."
+    speech = client.speak(text)
+    alignment = client.align(speech.wav, text)
+    assert " ".join(word.text for word in alignment.words) == text
+    assert alignment.matches
+    errors = [abs(a.start - b.start) for a, b in zip(alignment.words, speech.words, strict=True)]
+    assert np.median(errors) < 0.05
+    assert not client.align(speech.wav, "Somebody says that nothing is here").matches
+    assert client.align(client.speak("Hi.").wav, "Hi.").duration == pytest.approx(
+        client.speak("Hi.").duration, abs=0.05
+    )

@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import triton_python_backend_utils as pb_utils
 from PIL import Image
 
@@ -376,6 +377,25 @@ def test_a_spoken_question_about_a_picture_is_answered_aloud_in_a_stream(serve):
     sound = np.concatenate([piece["audio"] for piece in pieces])
     [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[wav(sound, pieces[0]["sampling_rate"][0])]))
     assert words(heard["text"][0].decode()) == words(text)
+
+
+def test_spoken_words_are_found_where_the_voice_says_them(serve):
+    tts, aligner = serve("tts"), serve("forced_aligner")
+    plug(audio_decoder=serve("audio_decoder"))
+    [[spoken]] = tts.execute(tts.request(text=[SENTENCES[0]]))
+    sound = soxr.resample(spoken["audio"], spoken["sampling_rate"][0], SAMPLING_RATE)
+    found, other, bad = aligner.execute(
+        aligner.request(audio=[sound], text=[SENTENCES[0]]),
+        aligner.request(audio=[sound], text=["Nobody ever said these words"]),
+        aligner.request(audio=[sound], text=["?!"]),
+    )
+    assert found["word"].tolist() == spoken["word"].tolist()
+    assert found["matches"][0]
+    errors = np.abs(np.concatenate([found["start"] - spoken["word_start"], found["end"] - spoken["word_end"]]))
+    assert np.median(errors) < 0.04
+    assert errors.max() < 0.25
+    assert not other["matches"][0]
+    assert bad.error().code() == INVALID
 
 
 def test_captions_of_many_users_meet_in_one_batch_and_a_bad_one_fails_alone(serve):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from unit.test_client_verbs import WAV, client_of, sent
 
-from tritone_client import InferenceFailed, InvalidInput, ReplyChunk, Word, captions, heard
+from tritone_client import AlignedWord, InferenceFailed, InvalidInput, ReplyChunk, Word, captions, heard
 
 MS = {"hear_ms": 200.0, "think_ms": 50.0, "speak_ms": 100.0, "elapsed_ms": 350.0}
 NO_WORDS = {"word": [], "word_start": [], "word_end": []}
@@ -114,3 +114,13 @@ def test_long_speech_is_cut_into_lines_that_can_be_read():
 def test_chinese_captions_have_no_spaces():
     words = [Word("图里", 0, 0.4), Word("有", 0.4, 0.6), Word("圆形。", 0.6, 1)]
     assert "图里有圆形。" in captions(words)
+
+
+def test_align_reads_words_scores_and_whether_they_match():
+    words = {"word": ["Hello,", "world."], "start": [0.0, 0.5], "end": [0.25, 1.0], "score": [0.5, 0.25]}
+    client, requests = client_of({**words, "matches": True, "duration": 1.5})
+    alignment = client.align(b"flac", "Hello, world.")
+    assert sent(requests[0]) == {"audio_bytes": [b"flac"], "text": [b"Hello, world."]}
+    assert alignment.words == (AlignedWord("Hello,", 0.0, 0.25, 0.5), AlignedWord("world.", 0.5, 1.0, 0.25))
+    assert (alignment.matches, alignment.duration) == (True, 1.5)
+    assert "Hello, world." in captions(alignment.words)

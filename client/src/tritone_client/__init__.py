@@ -1,4 +1,4 @@
-"""Python client of a Tritone server: transcribe, speak, ask, converse, embed, search, generate images."""
+"""Python client of a Tritone server: transcribe, speak, align, ask, converse, embed, search, draw."""
 
 from tritone_client._calls import Request
 from tritone_client._chat import Chat
@@ -21,6 +21,8 @@ from tritone_client._mock import MockTransport
 from tritone_client._search import ImageIndex
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
+    AlignedWord,
+    Alignment,
     Answer,
     AnswerChunk,
     AudioLike,
@@ -41,6 +43,8 @@ from tritone_client._types import (
 )
 
 __all__ = [
+    "AlignedWord",
+    "Alignment",
     "Answer",
     "AnswerChunk",
     "AudioLike",

@@ -16,6 +16,7 @@ from tritone_client._embeddings import Match, TextTruncated
 from tritone_client._exceptions import Error, ServerUnavailable
 from tritone_client._transport import GrpcTransport, Transport
 from tritone_client._types import (
+    Alignment,
     Answer,
     AnswerChunk,
     AudioLike,
@@ -138,6 +139,18 @@ class Client:
         """Like `speak`, but each clause comes as soon as it is spoken; closing the generator stops the voice."""
         inputs = _speech_inputs(text, voice, language, speed, response_format)
         return self._stream(_speech.speak_stream(self._delivery(timeout_s, request_id), inputs))
+
+    def align(
+        self,
+        audio: AudioLike,
+        text: str,
+        *,
+        sampling_rate: int | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+    ) -> Alignment:
+        """Find out when each word of a text is said in a recording; `audio` as in `transcribe`."""
+        return self._send(_speech.align(self._delivery(timeout_s, request_id), audio, text, sampling_rate))
 
     def ask(
         self,

@@ -229,6 +229,18 @@ STABLE_DIFFUSION = Model(
     ),
     decoupled=True,
 )
+ALIGN = Model(
+    "align",
+    inputs=(Tensor("audio_bytes", "BYTES"), Tensor("text", "BYTES")),
+    outputs=(
+        Tensor("word", "BYTES", (-1,)),
+        Tensor("start", "FP32", (-1,)),
+        Tensor("end", "FP32", (-1,)),
+        Tensor("score", "FP32", (-1,)),
+        Tensor("matches", "BOOL"),
+        Tensor("duration", "FP32"),
+    ),
+)
 
 CLIP_TEXT = Model(
     "clip_text",
@@ -242,16 +254,7 @@ CLIP_IMAGE = Model(
 MODELS = {
     model.name: model
     for model in (
-        *(
-            TRANSCRIBE,
-            TRANSCRIBE_STREAM,
-            TTS,
-            SPEAK_STREAM,
-            LLAVA_ANSWER,
-            LLAVA,
-            VOICE_ASSISTANT,
-            VOICE_ASSISTANT_STREAM,
-        ),
-        *(CLIP_TEXT, CLIP_IMAGE, TEXT_TO_IMAGE, STABLE_DIFFUSION),
+        *(TRANSCRIBE, TRANSCRIBE_STREAM, TTS, SPEAK_STREAM, ALIGN, LLAVA_ANSWER, LLAVA),
+        *(VOICE_ASSISTANT, VOICE_ASSISTANT_STREAM, CLIP_TEXT, CLIP_IMAGE, TEXT_TO_IMAGE, STABLE_DIFFUSION),
     )
 }

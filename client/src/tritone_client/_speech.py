@@ -9,6 +9,8 @@ from tritone_client._calls import Call, Delivery, Outputs, _request, _text, _wor
 from tritone_client._exceptions import InvalidInput
 from tritone_client._media import audio_bytes
 from tritone_client._types import (
+    AlignedWord,
+    Alignment,
     AudioLike,
     Latencies,
     ReplyChunk,
@@ -25,6 +27,13 @@ def speak(delivery: Delivery, inputs: dict[str, Any]) -> Call[Speech]:
 def speak_stream(delivery: Delivery, inputs: dict[str, Any]) -> Call[SpeechChunk]:
     """Text to speech, clause by clause."""
     return Call(_request(_models.SPEAK_STREAM, delivery, inputs, _unwanted(inputs)), _speech_chunk)
+
+
+def align(delivery: Delivery, audio: AudioLike, text: str, sampling_rate: int | None) -> Call[Alignment]:
+    """A recording and its text to the times of its words."""
+    return Call(
+        _request(_models.ALIGN, delivery, {"audio_bytes": audio_bytes(audio, sampling_rate), "text": text}), _alignment
+    )
 
 
 def converse_stream(
@@ -54,6 +63,12 @@ def _speech(outputs: Outputs) -> Speech:
 
 def _speech_chunk(outputs: Outputs) -> SpeechChunk:
     return SpeechChunk(int(outputs["index"][0, 0]), _text(outputs, "text"), _speech(outputs))
+
+
+def _alignment(outputs: Outputs) -> Alignment:
+    rows = zip(*(outputs[name][0] for name in ("word", "start", "end", "score")), strict=True)
+    found = tuple(AlignedWord(str(word, "utf-8"), *map(float, numbers)) for word, *numbers in rows)
+    return Alignment(found, bool(outputs["matches"][0, 0]), float(outputs["duration"][0, 0]))
 
 
 def _reply_chunk(outputs: Outputs) -> ReplyChunk:

@@ -71,6 +71,22 @@ class TranscriptChunk:
 
 
 @dataclass(frozen=True)
+class AlignedWord(Word):
+    """A word found in a recording."""
+
+    score: float  # 0–1, how well the sound fits its letters
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A text in time."""
+
+    words: tuple[AlignedWord, ...]
+    matches: bool  # False: the recording says something else, and the times mean little
+    duration: float  # of the recording, in seconds
+
+
+@dataclass(frozen=True)
 class Speech:
     """Something spoken."""
 
