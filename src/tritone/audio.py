@@ -54,8 +54,14 @@ def decode(audio_bytes: bytes, max_bytes: int, max_seconds: float) -> Audio:
             _check_header(file, max_seconds)
             samples, rate = _read(file, max_seconds), file.samplerate
     check_audio(samples, max_seconds, rate)  # before resampling, which spreads a single NaN
-    audio = soxr.resample(samples, rate, SAMPLING_RATE) if rate != SAMPLING_RATE else samples
+    audio = resample(samples, rate, SAMPLING_RATE)
     return check_audio(audio[: int(max_seconds * SAMPLING_RATE)], max_seconds)  # resampling may round up
+
+
+def resample(audio: Audio, rate: int, new_rate: int) -> Audio:
+    """Samples float32 (n_samples,) at another rate, in Hz."""
+    resampled: Audio = soxr.resample(audio, rate, new_rate) if rate != new_rate else audio
+    return resampled
 
 
 def check_audio(audio: Audio, max_seconds: float, sampling_rate: int = SAMPLING_RATE) -> Audio:
@@ -91,7 +97,7 @@ def encode(audio: Audio, sampling_rate: int, name: str) -> bytes:
     """Sound file of mono samples float32 (n_samples,), of the format `name`; samples beyond ±1 are clipped."""
     container, encoding = FILE_FORMATS[name]
     if name == "opus":
-        audio, sampling_rate = soxr.resample(audio, sampling_rate, OPUS_RATE), OPUS_RATE
+        audio, sampling_rate = resample(audio, sampling_rate, OPUS_RATE), OPUS_RATE
     file = io.BytesIO()
     soundfile.write(file, np.clip(audio, -1.0, 1.0), sampling_rate, format=container, subtype=encoding)
     return file.getvalue()

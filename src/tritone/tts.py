@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone import clauses
-from tritone.errors import InvalidInput, NotServed
+from tritone.audio import SAMPLING_RATE, resample
+from tritone.errors import InvalidInput, NotServed, TritoneError
 from tritone.normalization import Word, is_han, read
 from tritone.voice import Engine, Sound
 
@@ -73,7 +74,7 @@ class Speech:
     audio: NDArray[np.float32]  # (n_samples,), within ±1
     sampling_rate: int  # Hz
     voice: str
-    words: tuple[TimedWord, ...]  # empty if the engine does not know its times
+    words: tuple[TimedWord, ...]  # empty if the engine does not know its times: see `find_words`
 
 
 class Speaker:
@@ -172,6 +173,23 @@ class Speaker:
     def _offer(self) -> str:
         voices = [f"{engine.voice.name} ({', '.join(engine.voice.languages)})" for engine in self._engines]
         return f"voices and their languages: {'; '.join(voices)}"
+
+
+async def find_words(speech: Speech, text: str, call: Callable[..., Awaitable[dict[str, Any]]]) -> Speech:
+    """The speech of a voice that does not know when it says its words, with the words that the forced aligner finds.
+
+    Without them where the aligner cannot read the text or does not hear it.
+    """
+    heard = resample(speech.audio, speech.sampling_rate, SAMPLING_RATE)
+    try:
+        row = await call("forced_aligner", {"audio": heard, "text": text}, ("word", "start", "end", "matches"))
+    except TritoneError as error:
+        if not getattr(error, "refused", False):
+            raise
+        return speech
+    words = zip(row["word"], row["start"].tolist(), row["end"].tolist(), strict=True)
+    timed = tuple(TimedWord(str(word, "utf-8"), start, end) for word, start, end in words)
+    return replace(speech, words=timed) if row["matches"][0] else speech
 
 
 def primary(language: str) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc
 from e2e.test_assistant import QUESTION, words
+from e2e.test_llava_engine import ENDLESS, idle, metrics, wait_for
 
 from tritone.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput, heard
@@ -63,6 +64,17 @@ def test_an_interrupted_answer_stops_within_a_clause_and_the_next_is_answered(cl
     assert "red" in client.ask("What color is the circle?", picture).text
     time.sleep(3)
     assert spoken() - at_close <= 3
+
+
+def test_an_interrupted_answer_leaves_the_engine_idle(server, client):
+    wait_for(lambda: idle(server))
+    before = metrics(server)
+    chunks = client.converse_stream(text="Tell me a story.", **ENDLESS)
+    assert next(chunk for chunk in chunks if chunk.text).finish_reason is None
+    chunks.close()
+    wait_for(lambda: idle(server), within_s=3)  # a second, and slack for a busy machine
+    assert metrics(server)["cancelled_total"] == before["cancelled_total"] + 1
+    assert metrics(server)["tokens_total"] - before["tokens_total"] < ENDLESS["max_tokens"]
 
 
 def test_an_interrupted_speech_stops_within_a_clause(client, spoken):

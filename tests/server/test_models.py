@@ -1,5 +1,6 @@
 """Each real model.py of the repository, with the tiny checkpoints, under a fake `pb_utils`."""
 
+import dataclasses
 import io
 import json
 import time
@@ -381,7 +382,6 @@ def test_a_spoken_question_about_a_picture_is_answered_aloud_in_a_stream(serve):
 
 def test_spoken_words_are_found_where_the_voice_says_them(serve):
     tts, aligner = serve("tts"), serve("forced_aligner")
-    plug(audio_decoder=serve("audio_decoder"))
     [[spoken]] = tts.execute(tts.request(text=[SENTENCES[0]]))
     sound = soxr.resample(spoken["audio"], spoken["sampling_rate"][0], SAMPLING_RATE)
     found, other, bad = aligner.execute(
@@ -396,6 +396,22 @@ def test_spoken_words_are_found_where_the_voice_says_them(serve):
     assert errors.max() < 0.25
     assert not other["matches"][0]
     assert bad.error().code() == INVALID
+
+
+def test_a_voice_that_does_not_know_its_times_asks_the_aligner(serve, monkeypatch):
+    tts = serve("tts")
+    plug(forced_aligner=serve("forced_aligner"))
+    [[timed]] = tts.execute(tts.request(text=[SENTENCES[0]]))
+    worker = tts.model.worker
+
+    async def without_words(script, due):
+        return dataclasses.replace(await worker(script, due), words=())
+
+    monkeypatch.setattr(tts.model, "worker", without_words)
+    [found], [chinese] = tts.execute(tts.request(text=[SENTENCES[0]]), tts.request(text=["你好。"]))
+    assert found["word"].tolist() == timed["word"].tolist()
+    assert np.median(np.abs(found["word_start"] - timed["word_start"])) < 0.04
+    assert (len(chinese["word"]), len(chinese["audio"]) > 1000) == (0, True)  # the aligner cannot read it
 
 
 def test_captions_of_many_users_meet_in_one_batch_and_a_bad_one_fails_alone(serve):

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tritone import audio, checkpoints, serving
+from tritone import audio, bls, checkpoints, serving
 
 
 class Settings(serving.Settings):
@@ -29,11 +29,13 @@ class TritonPythonModel:
     def execute(self, requests):
         self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
 
-    async def _speak(self, response_format="", index=0, **inputs):
+    async def _speak(self, text, response_format="", index=0, **inputs):
+        from tritone.tts import find_words
+
         name = audio.file_format(response_format or "wav")
-        script = await asyncio.to_thread(self.speaker.prepare, **inputs)
+        script = await asyncio.to_thread(self.speaker.prepare, text, **inputs)
         speech = await self.worker(script, max(int(index), 0) * self.settings.clause_s)
-        return _answer(speech, name)
+        return _answer(speech if speech.words else await find_words(speech, text, bls.call), name)
 
 
 def _answer(speech, response_format):
