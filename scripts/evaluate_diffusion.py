@@ -1,11 +1,12 @@
 """Draw 200 prompts that training never saw and read from the pixels whether each picture shows what was asked for.
 
-    python scripts/evaluate_diffusion.py .checkpoints/tiny/stable_diffusion
+    python scripts/evaluate_diffusion.py .checkpoints/tiny/stable_diffusion --clip .checkpoints/tiny/clip
 
 The reader knows no network: it finds the thing that stands out from the ground, names its colour by the nearest of
 COLOURS and its shape by the outline that covers it best. On pictures of the shapes world itself it is right (see
-tests/unit/test_evaluate_diffusion.py). Half of the prompts ask for a pair of HELD_OUT, the other half are worded as
-training never worded them. Prints a Markdown table, and with --clip what a CLIP checkpoint makes of the pictures.
+tests/unit/test_train_tiny_diffusion.py). Half of the prompts ask for a pair of HELD_OUT, the other half are worded as
+training never worded them. Prints a Markdown table, and with --clip how often a CLIP checkpoint
+puts the caption that was asked for first among those of every colour and shape.
 """
 
 import functools
@@ -24,8 +25,8 @@ from rich.progress import track
 from scipy import ndimage
 
 from shape_prompts import LANGUAGES, describe, embellish
-from tritone import shapes
-from tritone.shapes import COLOURS, HELD_OUT, SHAPES, Thing
+from tritone import clip, shapes
+from tritone.shapes import COLOURS, HELD_OUT, SHAPES, Thing, article
 
 ALL, WITH_WORDS = "all held-out prompts", "the same with style words"
 GRID = 48  # outlines are compared at this many pixels
@@ -177,6 +178,17 @@ def score(trials: list[Trial], pictures: list[Pixels]) -> str:
     return "\n".join(lines)
 
 
+def clip_score(trials: list[Trial], pictures: list[Pixels], checkpoint: Path) -> float:
+    """Share of pictures, 0..1, for which CLIP puts "a red circle", the caption asked for, before all other pairs'."""
+    captions = {(c, s): f"{article(c)} {c} {s}" for c in COLOURS for s in SHAPES}
+    tokenizer, processor = clip.Tokenizer.load(checkpoint, 1000), clip.ImageProcessor.load(checkpoint)
+    texts, images = (kind.load(checkpoint, "cpu", "float32") for kind in (clip.TextEncoder, clip.ImageEncoder))
+    named = texts.encode([tokenizer.tokenize(text).input_ids for text in captions.values()])
+    seen = images.encode([processor.pixel_values(picture) for picture in pictures])
+    best = [list(captions)[place] for place in (seen @ named.T).argmax(1)]
+    return float(np.mean([pair == (trial.colour, trial.shape) for pair, trial in zip(best, trials, strict=True)]))
+
+
 def contact_sheet(pictures: list[Pixels], columns: int = 20) -> Image.Image:
     """All pictures side by side."""
     height, width, _ = pictures[0].shape
@@ -190,6 +202,7 @@ def main(
     checkpoint: Path,
     steps: Annotated[int, typer.Option(help="num_inference_steps")] = 20,
     guidance: Annotated[float, typer.Option(help="guidance_scale")] = 5.0,
+    clip_checkpoint: Annotated[Path | None, typer.Option("--clip", help="ask this CLIP checkpoint too")] = None,
     sheet: Annotated[Path | None, typer.Option(help="save all pictures side by side to this file")] = None,
 ) -> None:
     """Print how often the checkpoint draws what it was asked for."""
@@ -199,6 +212,12 @@ def main(
     trials += with_style_words(trials)
     pictures = draw(pipeline, [trial.prompt for trial in trials], steps, guidance)
     print(score(trials, pictures))
+    if clip_checkpoint:
+        half = len(trials) // 2
+        plain, styled = (
+            clip_score(trials[part], pictures[part], clip_checkpoint) for part in (slice(half), slice(half, None))
+        )
+        print(f"\nCLIP's first of {len(COLOURS) * len(SHAPES)} captions: {ALL} {plain:.1%}, {WITH_WORDS} {styled:.1%}")
     if sheet:
         contact_sheet(pictures).save(sheet)
 

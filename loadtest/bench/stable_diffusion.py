@@ -86,7 +86,7 @@ def eighth_width(folder: Path) -> None:
 
 
 @contextmanager
-def sides(folder: Path, steps: int) -> Iterator[tuple[list[Side], Client, Local]]:
+def sides(folder: Path, steps: int) -> Iterator[tuple[list[Side], Client, Local, str]]:
     """Start everything; the server and its peers stay idle while another side is measured."""
     os.environ |= {checkpoints.VARIABLE: str(folder.parent), "BENCH_STEPS": str(steps), "OMP_WAIT_POLICY": "PASSIVE"}
     wishes = {"num_inference_steps": steps, "guidance_scale": GUIDANCE, "scheduler": "dpmpp_2m"}
@@ -110,7 +110,7 @@ def sides(folder: Path, steps: int) -> Iterator[tuple[list[Side], Client, Local]
             Side("(c) tutorial's design", lambda seed: ask_tutorial(triton, seed)),
             Side("(d) FastAPI", lambda seed: fastapi(seed)),
         ]
-        yield listed, client, local
+        yield listed, client, local, ours.grpc
 
 
 @contextmanager
@@ -185,9 +185,28 @@ def join_waits(client: Client, steps: int, users: int) -> list[float]:
         return list(pool.map(wait, range(5 * users)))
 
 
+def outside_the_unet(client: Client, address: str, steps: int) -> tuple[float, float]:
+    """Milliseconds of a lone image's step, and of it what the UNet does not compute.
+
+    That is the BLS round trip between the two processes, the scheduler's step, and the report to the client.
+    """
+    with tritonclient.grpc.InferenceServerClient(address) as triton:
+
+        def computed() -> tuple[int, int]:
+            [model] = triton.get_inference_statistics("sd_unet").model_stats
+            return model.inference_stats.compute_infer.ns, model.execution_count
+
+        nanoseconds, executions = computed()
+        parts = client.generate_image_stream(PROMPT, seed=0, num_inference_steps=steps, guidance_scale=GUIDANCE)
+        times = [time.perf_counter() for part in parts if isinstance(part, ImageProgress)]
+        after = computed()
+    step_ms = 1e3 * float(np.mean(np.diff(times)))
+    return step_ms, step_ms - (after[0] - nanoseconds) / (after[1] - executions) / 1e6
+
+
 def compare(title: str, folder: Path, steps: int, rounds: int, images_per_user: int) -> None:
     """Measure all sides on one checkpoint and print the tables."""
-    with sides(folder, steps) as (listed, client, local):
+    with sides(folder, steps) as (listed, client, local, address):
         drawn = client.generate_image(PROMPT, seed=3, num_inference_steps=steps, guidance_scale=GUIDANCE)
         worst = np.abs(drawn.image.pixels.astype(int) - local.draw([3])[0].astype(int)).max()
         assert worst <= 1, f"the server's picture differs by {worst}"
@@ -205,7 +224,10 @@ def compare(title: str, folder: Path, steps: int, rounds: int, images_per_user: 
                     # (a) and (d) are as fast for four users as for eight: one round of fewer pictures tells.
                     measure(side, local, users, users * images_per_user)
         waits = join_waits(client, steps, 4)
+        outside = [outside_the_unet(client, address, 20) for _ in range(5)]
     show(title, listed, waits)
+    step_ms, rest_ms = np.median(outside, axis=0)
+    console.print(f"a step alone: {step_ms:.1f} ms, of which outside the UNet {rest_ms:.1f} ms\n")
 
 
 def show(title: str, listed: list[Side], waits: list[float]) -> None:

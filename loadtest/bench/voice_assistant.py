@@ -2,10 +2,12 @@
 
     python loadtest/bench/voice_assistant.py
 
-Users ask spoken questions about pictures, each as soon as the last answer has ended. Of the streaming assistant is
-measured the time from the request to the first sound, and how long a player that starts with it would have to wait
-between chunks (underrun); of the unary ensemble the time to its answer, on the same questions, in turns. Then a text
-of 10 and one of 60 words is spoken: its first sound must not wait for its length.
+Users ask spoken questions about pictures. Of the streaming assistant is measured the time from the request to the first
+sound, and how long a player that starts with it would have to wait between chunks (underrun); of the unary ensemble the
+time to its answer, on the same questions, in turns. There are two crowds: impatient users ask again as soon as the last
+answer has arrived, so the processors never rest; users in conversation hear the answer to its end and take the time
+that speaking the next question takes. Then a text of 10 and one of 60 words is spoken: its first sound must not wait
+for its length.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Turn:
     first_sound: float
     underrun: float
     whole: float
+    left_to_play: float  # of the sound, when the last of it had arrived
 
 
 def listen(chunks: Iterator[Speech | None]) -> Turn:
@@ -59,7 +62,8 @@ def listen(chunks: Iterator[Speech | None]) -> Turn:
             first = buffered = now
         waited += max(now - buffered, 0.0)
         buffered = max(now, buffered) + speech.duration
-    return Turn(first, waited, time.perf_counter() - started)
+    whole = time.perf_counter() - started
+    return Turn(first, waited, whole, max(buffered - whole, 0.0))
 
 
 def crowd(ask: Callable[[int], Turn], users: int, turns: int) -> list[Turn]:
@@ -82,7 +86,8 @@ def main(turns: int = 24) -> None:
         render(draw_scene(Random(seed), pairs=[("red", "circle"), ("blue", "star")]), 256).save(file, "PNG")
         pictures.append(file.getvalue())
     with serve("--device=cpu", report=lambda _: None) as address, Client(address.grpc) as client:
-        questions = [client.speak(question).wav for question in QUESTIONS]
+        spoken = [client.speak(question) for question in QUESTIONS]
+        questions = [speech.wav for speech in spoken]
 
         def stream(number: int) -> Turn:
             chunks = client.converse_stream(questions[number % 4], pictures[number % 8])
@@ -91,9 +96,16 @@ def main(turns: int = 24) -> None:
         def unary(number: int) -> Turn:
             return listen(client.converse(questions[number % 4], pictures[number % 8]).speech for _ in range(1))
 
+        def converse(number: int) -> Turn:
+            time.sleep(spoken[number % 4].duration)
+            turn = stream(number)
+            time.sleep(turn.left_to_play)
+            return turn
+
         for number in range(4):  # warm up
             stream(number), unary(number)
         assistants(console, stream, unary, turns)
+        conversations(console, converse, turns)
         lengths(console, client)
 
 
@@ -113,6 +125,20 @@ def assistants(console: Console, stream: Callable[[int], Turn], unary: Callable[
             f"{ms([turn.underrun for turn in streamed], 95):.0f}", f"{ms(answers):.0f}", f"{ms(answers, 95):.0f}",
             f"{ms(firsts) / ms(answers):.2f}",
         )  # fmt: skip
+    console.print(table)
+
+
+def conversations(console: Console, converse: Callable[[int], Turn], turns: int) -> None:
+    """First sound and underrun for users who listen and speak."""
+    table = Table("users in conversation", "first sound ms", "p95", "p95 : alone", "underrun p95 ms")
+    alone = 0.0
+    for users in CONCURRENCY:
+        held = crowd(converse, users, max(turns // 2, 4 * users))
+        firsts = [turn.first_sound for turn in held]
+        alone = alone or ms(firsts)
+        underrun = ms([turn.underrun for turn in held], 95)
+        row = ms(firsts), ms(firsts, 95), ms(firsts, 95) / alone, underrun
+        table.add_row(str(users), f"{row[0]:.0f}", f"{row[1]:.0f}", f"{row[2]:.2f}", f"{row[3]:.0f}")
     console.print(table)
 
 
