@@ -23,12 +23,13 @@ EVALUATION_SEED = 900_001
 
 
 def boundary_errors(aligner: Aligner, utterances: list[Utterance]) -> NDArray[np.float64]:
-    """Seconds between each found and true start and end of a word: (2 n_words,)."""
+    """Seconds between each found and true start and end of a word that has letters: (2 n_words,)."""
     errors = []
     for utterance in utterances:
         (alignment,) = aligner.align([aligner.prepare(_audio(utterance), " ".join(utterance.words))])
         found = np.array([(word.start, word.end) for word in alignment.words])
-        errors.append(np.abs(found - utterance.times).ravel())
+        spelled = [any(map(str.isalpha, word)) for word in utterance.words]
+        errors.append(np.abs(found - utterance.times)[spelled].ravel())
     return np.concatenate(errors)
 
 

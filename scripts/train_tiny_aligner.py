@@ -196,6 +196,8 @@ def main(
     robots = cached(data / f"espeak-{espeak}.npz", spoken_by_espeak(seed + 2, espeak))
     if only_speak:
         return
+    # Some sentences end with a mark that stands alone: a word without letters teaches nothing.
+    spoken, robots = ([u for u in part if all(map(letters_of, u.words))] for part in (spoken, robots))
     model = build_model().train()
     cut = Frames.of(model.config)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
