@@ -58,15 +58,6 @@ class Settings(BaseModel):
         return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
 
 
-@dataclass
-class _Job:
-    """A request on its way: the rows to infer, and its response as soon as there is one."""
-
-    request: Any
-    rows: list[Any] = field(default_factory=list)
-    response: Any = None
-
-
 class _Sender:
     """A response sender that threads may share: one call at a time, and none after FINAL, or server 2.51 dies."""
 
@@ -88,7 +79,20 @@ class _Sender:
             return not self._finished and bool(self._sender.is_cancelled())
 
 
-_Answer = Callable[[Any, list[Row], _Sender], Coroutine[Any, Any, None]]
+@dataclass
+class _Job:
+    """A request on its way: the rows to infer, and its response as soon as there is one."""
+
+    request: Any
+    rows: list[Any] = field(default_factory=list)
+    response: Any = None
+    sender: _Sender | None = None  # where responses are sent and not returned
+
+    def answer(self, response: Any) -> None:
+        """The one and only response."""
+        self.response = response
+        if self.sender:
+            self.sender.send(response, final=True)
 
 
 class Model:
@@ -168,29 +172,39 @@ class Model:
         self._infer(jobs, infer)
         return [job.response for job in jobs]
 
-    def _job(self, request: Any, prepare: Callable[..., Any]) -> _Job:
+    def _job(self, request: Any, prepare: Callable[..., Any], sender: _Sender | None = None) -> _Job:
         """The request with its rows prepared, or already answered."""
-        job = _Job(request, response=self._control(request))
-        if job.response is None:
+        job = _Job(request, sender=sender)
+        if (response := self._control(request)) is not None:
+            job.answer(response)
+        else:
             try:
                 job.rows = [prepare(**row) for row in self._rows(request)]
             except Exception as error:
-                job.response = self._failure(request, error)
+                job.answer(self._failure(request, error))
         return job
 
     def _infer(self, jobs: list[_Job], infer: Callable[[list[Any]], list[Row]]) -> None:
-        """Answer the jobs that are still open: with one call, or one by one if that fails."""
+        """Answer the jobs that are still open with the rows of one call."""
+
+        def together(jobs: list[_Job]) -> None:
+            outputs = iter(infer([row for job in jobs for row in job.rows]))
+            for job in jobs:
+                job.answer(self._response(job.request, [next(outputs) for _ in job.rows]))
+
+        self._answer(jobs, together)
+
+    def _answer(self, jobs: list[_Job], together: Callable[[list[_Job]], None]) -> None:
+        """Have the jobs that are still open answered in one go; where that fails, each by itself."""
         jobs = [job for job in jobs if job.response is None]
         try:
-            outputs = iter(infer([row for job in jobs for row in job.rows]) if jobs else ())
-            for job in jobs:
-                job.response = self._response(job.request, [next(outputs) for _ in job.rows])
+            if jobs:
+                together(jobs)
         except Exception as error:
-            waiting = [job for job in jobs if job.response is None]
-            if len(jobs) == 1:
-                jobs[0].response = self._failure(jobs[0].request, error)
-            for job in waiting if len(jobs) > 1 else ():
-                self._infer([job], infer)
+            if len(jobs) == 1 and jobs[0].response is None:
+                jobs[0].answer(self._failure(jobs[0].request, error))
+            for job in jobs if len(jobs) > 1 else ():
+                self._answer([job], together)
 
     def run_tensors(self, requests: Sequence[Any], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> list[Any]:
         """Call `infer(**inputs)` once with torch tensors that hold all rows of all requests, on the model's device.
@@ -198,16 +212,9 @@ class Model:
         With the parameter FORCE_CPU_ONLY_INPUT_TENSORS "no", what is on the GPU already is not moved; on the CPU the
         memory of a lone request is lent and not copied. Where `infer` fails, every request is run again by itself.
         """
-        jobs = [_Job(request, response=self._control(request)) for request in requests]
-        self._infer_tensors([job for job in jobs if job.response is None], infer)
-        return [job.response for job in jobs]
-
-    def _infer_tensors(self, jobs: list[_Job], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> None:
         import torch
 
-        if not jobs:
-            return
-        try:
+        def together(jobs: list[_Job]) -> None:
             batches = [
                 {tensor.name(): to_torch(tensor, self.device) for tensor in job.request.inputs()} for job in jobs
             ]
@@ -218,12 +225,11 @@ class Model:
             parts = {name: torch.split(tensor, counts) for name, tensor in outputs.items()}
             for index, job in enumerate(jobs):
                 wanted = [name for name in job.request.requested_output_names() if name in parts]
-                job.response = pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted])
-        except Exception as error:
-            if len(jobs) == 1:
-                jobs[0].response = self._failure(jobs[0].request, error)
-            for job in jobs if len(jobs) > 1 else ():
-                self._infer_tensors([job], infer)
+                job.answer(pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted]))
+
+        jobs = [_Job(request, response=self._control(request)) for request in requests]
+        self._answer(jobs, together)
+        return [job.response for job in jobs]
 
     # ---- answers that come later
 
@@ -237,33 +243,21 @@ class Model:
 
         A request is answered as soon as all its rows are there: a short one never waits for a long neighbour.
         """
-        jobs = [(self._job(request, prepare), _Sender(request.get_response_sender())) for request in requests]
-        for job, sender in jobs:
-            if job.response is not None:
-                sender.send(job.response, final=True)
-        self._infer_as_done([(job, sender) for job, sender in jobs if job.response is None], infer)
 
-    def _infer_as_done(
-        self, jobs: list[tuple[_Job, _Sender]], infer: Callable[[list[Any]], Iterator[tuple[int, Row]]]
-    ) -> None:
-        """Answer the open jobs: with one call, and those that it leaves open one by one."""
-        owners = [(job, sender, row) for job, sender in jobs for row in range(len(job.rows))]
-        outputs: dict[int, dict[int, Row]] = {id(job): {} for job, _ in jobs}
-        try:
-            for place, output in infer([job.rows[row] for job, _, row in owners]) if owners else ():
-                job, sender, row = owners[place]
+        def together(jobs: list[_Job]) -> None:
+            owners = [(job, row) for job in jobs for row in range(len(job.rows))]
+            outputs: dict[int, dict[int, Row]] = {id(job): {} for job in jobs}
+            for place, output in infer([job.rows[row] for job, row in owners]):
+                job, row = owners[place]
                 outputs[id(job)][row] = output
                 if len(outputs[id(job)]) == len(job.rows):
-                    job.response = self._response(job.request, [outputs[id(job)][r] for r in range(len(job.rows))])
-                    sender.send(job.response, final=True)
-        except Exception as error:
-            job, sender = jobs[0]
-            if len(jobs) == 1 and job.response is None:
-                job.response = self._failure(job.request, error)
-                sender.send(job.response, final=True)
-        for job, sender in jobs if len(jobs) > 1 else ():
-            if job.response is None:
-                self._infer_as_done([(job, sender)], infer)
+                    job.answer(self._response(job.request, [outputs[id(job)][r] for r in range(len(job.rows))]))
+            if left := sum(job.response is None for job in jobs):
+                raise RuntimeError(f"{left} requests were left without all their rows")
+
+        self._answer(
+            [self._job(request, prepare, _Sender(request.get_response_sender())) for request in requests], together
+        )
 
     def answer_later(self, requests: Sequence[Any], infer: Callable[..., Awaitable[Row]], limit: int) -> None:
         """Run `await infer(**inputs)` for each request on the model's event loop and answer when it is done.

@@ -355,3 +355,16 @@ def test_a_batch_that_fails_in_its_middle_is_run_again_row_by_row():
     assert (texts(first[0]), texts(last[0])) == (["first"], ["last"])
     assert fault[0].error().code() == INTERNAL
     assert [len(first), len(fault), len(last)] == [1, 1, 1]
+
+
+def test_a_request_whose_rows_never_come_is_answered_all_the_same():
+    model = make_model()
+    requests = [request("answered"), request("forgotten")]
+
+    def infer(rows):
+        yield from ((place, {"text": row}) for place, row in enumerate(rows) if row != "forgotten")
+
+    model.answer_as_done(requests, lambda text: text, infer)
+    answered, forgotten = (each.sender.responses for each in requests)
+    assert [texts(response) for response in answered] == [["answered"]]
+    assert [response.error().code() for response in forgotten] == [INTERNAL]
