@@ -10,7 +10,7 @@ from tritone_client._media import image_bytes
 from tritone_client._types import Answer, AnswerChunk, ImageLike
 
 if TYPE_CHECKING:
-    from tritone_client._chat_verbs import ChatVerbs
+    from tritone_client._conversation_verbs import ConversationVerbs
 
 
 class Chat:
@@ -26,7 +26,7 @@ class Chat:
     the server keeps nothing.
     """
 
-    def __init__(self, client: ChatVerbs, *, system: str | None = None, **options: Any) -> None:
+    def __init__(self, client: ConversationVerbs, *, system: str | None = None, **options: Any) -> None:
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
         self.images: list[bytes] = []  # all that `messages` show, in order
         self._client, self._options = client, options

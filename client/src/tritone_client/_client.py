@@ -1,15 +1,15 @@
-"""The client: one method per task, in `_speech_verbs`, `_chat_verbs`, `_embedding_verbs` and `_image_verbs`.
+"""The client: one method per task, in `_speech_verbs`, `_conversation_verbs`, `_embedding_verbs` and `_image_verbs`.
 
 What a request looks like is in `_calls` and its neighbours, how it travels in `_transport`.
 """
 
-from tritone_client._chat_verbs import ChatVerbs
+from tritone_client._conversation_verbs import ConversationVerbs
 from tritone_client._embedding_verbs import EmbeddingVerbs
 from tritone_client._image_verbs import ImageVerbs
 from tritone_client._speech_verbs import SpeechVerbs
 
 
-class Client(SpeechVerbs, ChatVerbs, EmbeddingVerbs, ImageVerbs):
+class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
     """A Tritone server, called over gRPC. Threads may share one client.
 
     >>> with Client("localhost:8001") as client:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tritone_client import _models
-from tritone_client._calls import Call, Delivery, Outputs, _request
+from tritone_client._calls import Call, Delivery, Outputs, request
 from tritone_client._exceptions import Error, InvalidInput
 from tritone_client._media import image_bytes
 from tritone_client._types import ImageLike
@@ -44,12 +44,12 @@ class Match:
 
 def embed_text(delivery: Delivery, text: str) -> Call[TextEmbedding]:
     """One text to its unit vector."""
-    return Call(_request(_models.CLIP_TEXT, delivery, {"text": text}), _text_embedding)
+    return Call(request(_models.CLIP_TEXT, delivery, {"text": text}), _text_embedding)
 
 
 def embed_image(delivery: Delivery, image: ImageLike) -> Call[npt.NDArray[np.float32]]:
     """One picture to its unit vector."""
-    return Call(_request(_models.CLIP_IMAGE, delivery, {"image_bytes": image_bytes(image)}), _image_embedding)
+    return Call(request(_models.CLIP_IMAGE, delivery, {"image_bytes": image_bytes(image)}), _image_embedding)
 
 
 def numbered(delivery: Delivery, index: int) -> Delivery:

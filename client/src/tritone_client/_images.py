@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from tritone_client import _models
-from tritone_client._calls import Call, Delivery, Outputs, _request, _text
+from tritone_client._calls import Call, Delivery, Outputs, request, text_of
 from tritone_client._media import image_bytes
 from tritone_client._types import GeneratedImage, GeneratedImages, ImageLike, ImageProgress
 
@@ -19,7 +19,7 @@ def generation_inputs(image: ImageLike | None, mask: ImageLike | None, **wishes:
 
 def generate_image(delivery: Delivery, inputs: dict[str, Any]) -> Call[GeneratedImages]:
     """A prompt to pictures; `inputs` from `generation_inputs`."""
-    return Call(_request(_models.TEXT_TO_IMAGE, delivery, inputs), _images)
+    return Call(request(_models.TEXT_TO_IMAGE, delivery, inputs), _images)
 
 
 def generate_image_stream(
@@ -27,7 +27,7 @@ def generate_image_stream(
 ) -> Call[ImageProgress | GeneratedImages]:
     """The same, with a report after every step."""
     inputs = {**inputs, "preview_interval": preview_interval}
-    return Call(_request(_models.STABLE_DIFFUSION, delivery, inputs), _progress_or_images)
+    return Call(request(_models.STABLE_DIFFUSION, delivery, inputs), _progress_or_images)
 
 
 def _images(outputs: Outputs) -> GeneratedImages:
@@ -36,7 +36,7 @@ def _images(outputs: Outputs) -> GeneratedImages:
         # Copied: the wire's buffer is read-only.
         images=tuple(GeneratedImage(np.array(pixels, np.uint8), png, int(seed)) for pixels, png, seed in columns),
         prompt_tokens=int(outputs["prompt_tokens"][0, 0]),
-        truncated_text=_text(outputs, "truncated_text"),
+        truncated_text=text_of(outputs, "truncated_text"),
     )
 
 

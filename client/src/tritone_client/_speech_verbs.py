@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 
-from tritone_client import _calls, _speech
+from tritone_client import _speech
 from tritone_client._connection import Connection
 from tritone_client._types import (
     Alignment,
@@ -40,7 +40,7 @@ class SpeechVerbs(Connection):
         """
         options = {"task": task, "initial_prompt": initial_prompt, "word_timestamps": word_timestamps}
         delivery = self._delivery(timeout_s, request_id)
-        return self._send(_calls.transcribe(delivery, audio, sampling_rate, language=language, **options))
+        return self._send(_speech.transcribe(delivery, audio, sampling_rate, language=language, **options))
 
     def transcribe_stream(
         self,
@@ -60,7 +60,7 @@ class SpeechVerbs(Connection):
         """
         options = {"task": task, "initial_prompt": initial_prompt, "word_timestamps": word_timestamps}
         delivery = self._delivery(timeout_s, request_id)
-        call = _calls.transcribe_stream(delivery, audio, sampling_rate, language=language, **options)
+        call = _speech.transcribe_stream(delivery, audio, sampling_rate, language=language, **options)
         return self._stream(call, lambda chunk: chunk.is_final)
 
     def speak(

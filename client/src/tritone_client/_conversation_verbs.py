@@ -3,7 +3,7 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from tritone_client import _calls, _speech
+from tritone_client import _conversation
 from tritone_client._chat import Chat
 from tritone_client._connection import Connection
 from tritone_client._types import (
@@ -17,7 +17,7 @@ from tritone_client._types import (
 )
 
 
-class ChatVerbs(Connection):
+class ConversationVerbs(Connection):
     """Verbs of a client, see `Client`."""
 
     def ask(
@@ -49,9 +49,11 @@ class ChatVerbs(Connection):
             stop: the answer ends before the first of these strings.
             adapter: name of a LoRA adapter that the server has.
         """
-        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
-        inputs = _calls.chat_inputs(question, image, images, messages, options)
-        return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs))
+        options = _conversation.SamplingOptions(
+            max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter
+        )
+        inputs = _conversation.chat_inputs(question, image, images, messages, options)
+        return self._send(_conversation.ask(self._delivery(timeout_s, request_id), inputs))
 
     def ask_stream(
         self,
@@ -81,9 +83,11 @@ class ChatVerbs(Connection):
             unit: how much comes at a time: "token" (the default; several where the reader is slower), "clause" or
                 "none" (all at once).
         """
-        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
-        inputs = _calls.chat_inputs(question, image, images, messages, options)
-        call = _calls.ask_stream(self._delivery(timeout_s, request_id), inputs, unit)
+        options = _conversation.SamplingOptions(
+            max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter
+        )
+        inputs = _conversation.chat_inputs(question, image, images, messages, options)
+        call = _conversation.ask_stream(self._delivery(timeout_s, request_id), inputs, unit)
         return self._stream(call, lambda chunk: chunk.finish_reason is not None)
 
     def caption(
@@ -97,10 +101,10 @@ class ChatVerbs(Connection):
         request_id: str | None = None,
     ) -> str:
         """Describe a picture in a sentence; `language` is "en" or "zh"."""
-        question = _calls.caption_question(language)
-        options = _calls.SamplingOptions(max_tokens=max_tokens, adapter=adapter)
-        inputs = _calls.chat_inputs(question, image, None, None, options)
-        return self._send(_calls.ask(self._delivery(timeout_s, request_id), inputs)).text
+        question = _conversation.caption_question(language)
+        options = _conversation.SamplingOptions(max_tokens=max_tokens, adapter=adapter)
+        inputs = _conversation.chat_inputs(question, image, None, None, options)
+        return self._send(_conversation.ask(self._delivery(timeout_s, request_id), inputs)).text
 
     def chat(self, *, system: str | None = None, **options: Any) -> Chat:
         """A conversation that remembers its turns and their pictures.
@@ -133,7 +137,7 @@ class ChatVerbs(Connection):
         """
         delivery = self._delivery(timeout_s, request_id)
         return self._send(
-            _calls.converse(
+            _conversation.converse(
                 delivery, audio, sampling_rate, text, image, images, messages, max_tokens, adapter, voice, speed
             )
         )
@@ -171,9 +175,11 @@ class ChatVerbs(Connection):
             language: of the spoken question.
             aloud: False: the answer is text only.
         """
-        options = _calls.SamplingOptions(max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter)
+        options = _conversation.SamplingOptions(
+            max_tokens, temperature, top_p, top_k, repetition_penalty, seed, stop, adapter
+        )
         manner = {"language": language, "voice": voice, "speed": speed, "modalities": None if aloud else ["text"]}
-        inputs = _calls.chat_inputs(text, image, images, messages, options) | manner
+        inputs = _conversation.chat_inputs(text, image, images, messages, options) | manner
         delivery = self._delivery(timeout_s, request_id)
-        call = _speech.converse_stream(delivery, audio, sampling_rate, inputs)
+        call = _conversation.converse_stream(delivery, audio, sampling_rate, inputs)
         return self._stream(call, lambda chunk: chunk.finish_reason is not None)
