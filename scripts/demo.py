@@ -88,7 +88,7 @@ def draw(client: Client) -> int:
     for prompt, expected in PROMPTS.items():
         heading(f"drawing: {prompt}")
         with timed("drawn"):
-            generated = client.generate_image(prompt, seed=0)
+            generated = client.generate_image(prompt, seed=0, guidance_scale=3.0)
         path = OUTPUT / f"generated_{expected.split(maxsplit=1)[1].replace(' ', '_')}.png"
         generated.image.save(path)
         best, second, *_ = client.rank(path, candidates)

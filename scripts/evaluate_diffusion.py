@@ -201,12 +201,12 @@ def contact_sheet(pictures: list[Pixels], columns: int = 20) -> Image.Image:
 def main(
     checkpoint: Path,
     steps: Annotated[int, typer.Option(help="num_inference_steps")] = 20,
-    guidance: Annotated[float, typer.Option(help="guidance_scale")] = 5.0,
+    guidance: Annotated[float, typer.Option(help="guidance_scale")] = 3.0,
     clip_checkpoint: Annotated[Path | None, typer.Option("--clip", help="ask this CLIP checkpoint too")] = None,
     sheet: Annotated[Path | None, typer.Option(help="save all pictures side by side to this file")] = None,
 ) -> None:
     """Print how often the checkpoint draws what it was asked for."""
-    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoint, dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     trials = held_out_prompts()
     trials += with_style_words(trials)

@@ -391,11 +391,11 @@ def latents_of(model: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 def unet(
     state: Annotated[Path, typer.Option(help="folder of the training's state; holds the autoencoder")],
     output: Annotated[Path, typer.Option(help="folder for the trained pipeline")],
-    steps: int = 3600,
+    steps: int = 2700,
     batch: int = 32,
-    pictures: int = 24_000,
-    rate: float = 1e-3,
-    seed: int = 1,
+    pictures: int = 10_000,
+    rate: float = 1.3e-3,
+    seed: int = 2,
 ) -> None:
     """Train the UNet and the text encoder, and save the pipeline."""
     start(state, seed)
@@ -429,7 +429,7 @@ def unet(
         if step % 900 == 899 or step == steps - 1:
             pipeline = save(training.average, AutoencoderKL.from_pretrained(state / "vae"), tokenizer, output)
             trials = held_out_prompts(60 if step < steps - 1 else 200)
-            drawn = draw(pipeline, [trial.prompt for trial in trials], steps=20, guidance=5.0)
+            drawn = draw(pipeline, [trial.prompt for trial in trials], steps=20, guidance=3.0)
             print(score(trials, drawn), flush=True)
             contact_sheet(drawn).save(state / "unet.png")
 
@@ -479,10 +479,16 @@ def save(
         module.half()
     StableDiffusionPipeline(**{**pipeline.components, **half}, requires_safety_checker=False).save_pretrained(output)
     # transformers loads the type that this file names, diffusers float32: together they must be one type on a CPU.
-    config = output / "text_encoder" / "config.json"
-    named = {**json.loads(config.read_text(encoding="utf-8")), "dtype": "float32"}
-    config.write_text(json.dumps(named, indent=2) + "\n", encoding="utf-8")
+    amend(output / "text_encoder" / "config.json", dtype="float32")
+    amend(output / "vae" / "config.json", _name_or_path=None)  # where the autoencoder was trained is nobody's business
     return pipeline
+
+
+def amend(file: Path, **values: str | None) -> None:
+    """Write values into a JSON file; None takes one out."""
+    amended = json.loads(file.read_text(encoding="utf-8")) | values
+    kept = {key: value for key, value in amended.items() if value is not None or key not in values}
+    file.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
 
 
 def start(state: Path, seed: int) -> None:

@@ -55,7 +55,7 @@ class Local:
     """The diffusers pipeline in this process."""
 
     def __init__(self, folder: Path, steps: int) -> None:
-        self.pipeline, self.steps = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32), steps
+        self.pipeline, self.steps = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32), steps
         self.pipeline.scheduler = DPMSolverMultistepScheduler.from_config(self.pipeline.scheduler.config)
         self.pipeline.set_progress_bar_config(disable=True)
 
@@ -71,7 +71,7 @@ class Local:
 
 def eighth_width(folder: Path) -> None:
     """SD 1.5's UNet and autoencoder, all levels and blocks, at an eighth of the width; random weights; 256 pixels."""
-    tiny = StableDiffusionPipeline.from_pretrained(checkpoints.path("stable_diffusion"), torch_dtype=torch.float32)
+    tiny = StableDiffusionPipeline.from_pretrained(checkpoints.path("stable_diffusion"), dtype=torch.float32)
     torch.manual_seed(0)
     unet = UNet2DConditionModel(
         sample_size=32, block_out_channels=(40, 80, 160, 160), layers_per_block=2, norm_num_groups=8,

@@ -182,11 +182,11 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     if not has_safety_checker(folder):
         return None, None
     checker: Any = StableDiffusionSafetyChecker.from_pretrained(
-        folder / "safety_checker", torch_dtype=torch_dtype(dtype, device)
+        folder / "safety_checker", dtype=torch_dtype(dtype, device)
     )
     return checker.to(device).eval(), CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
 
 
 def _load(network: Any, folder: Path, part: str, device: str, dtype: str) -> Any:
-    loaded = network.from_pretrained(folder / part, torch_dtype=torch_dtype(dtype, device), use_safetensors=True)
+    loaded = network.from_pretrained(folder / part, dtype=torch_dtype(dtype, device), use_safetensors=True)
     return loaded.to(device).eval()

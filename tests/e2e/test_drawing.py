@@ -30,7 +30,7 @@ def client(server):
 def pipeline():
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(checkpoints.path("stable_diffusion"), torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(checkpoints.path("stable_diffusion"), dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

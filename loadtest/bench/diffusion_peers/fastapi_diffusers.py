@@ -35,7 +35,7 @@ def generate(prompt: str, seed: int) -> Response:
 
 if __name__ == "__main__":
     folder, port, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     pipeline.set_progress_bar_config(disable=True)
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")

@@ -23,7 +23,7 @@ class TritonPythonModel:
         parameters = {k: v["string_value"] for k, v in json.loads(args["model_config"])["parameters"].items()}
         self.steps, self.guidance_scale = int(os.environ["BENCH_STEPS"]), float(parameters["guidance_scale"])
         folder = Path(os.environ["TRITONE_CHECKPOINTS"]) / parameters["checkpoint"]
-        self.pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+        self.pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32)
         self.pipeline.scheduler = DPMSolverMultistepScheduler.from_config(self.pipeline.scheduler.config)
         self.pipeline.set_progress_bar_config(disable=True)
 
