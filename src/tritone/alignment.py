@@ -27,8 +27,9 @@ from tritone.precision import torch_dtype
 SAMPLING_RATE = 16_000
 WINDOW_FRAMES = 1_000  # 20 s: what the network sees at once
 CONTEXT_FRAMES = 50  # 1 s on each side that only serves as context
-# Below it the text is not what is said: mean probability of the letters where the path puts them.
-MATCHING_SCORE = 0.25
+# Below it the text is not what is said: mean probability of the letters where the path puts them. The tiny aligner's
+# evaluation: it would refuse 3 % of true texts, words never heard included, and accept 2 % of other sentences.
+MATCHING_SCORE = 0.2
 MIN_SECONDS = 0.1
 MAX_WINDOWS = 8  # that go through the network at once
 
