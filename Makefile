@@ -56,7 +56,7 @@ bench: checkpoints ## measure the server against the same work in one process
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/voice_assistant.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
-	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/stable_diffusion.py
+	@$(BIN)/python loadtest/bench/stable_diffusion.py
 
 clean: ## remove .venv, checkpoints and everything that was generated
 	rm -rf .venv .checkpoints .tritone demo_output

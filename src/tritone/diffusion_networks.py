@@ -19,6 +19,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
+from tritone.row_threads import RowThreads
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -51,6 +52,7 @@ class TextEncoder:
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         network: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch_dtype(dtype, device))
         self.network = network.to(device).eval()
+        self.states = RowThreads(self._states) if device == "cpu" else self._states
         self.encode(["warm-up"])
 
     @torch.inference_mode()
@@ -63,9 +65,12 @@ class TextEncoder:
             truncation=True,
             return_tensors="pt",
         ).to(self.device)
-        mask = inputs.attention_mask if getattr(self.network.config, "use_attention_mask", False) else None
-        states: torch.Tensor = self.network(inputs.input_ids, attention_mask=mask).last_hidden_state
-        return states.float().cpu()
+        return self.states(inputs.input_ids, inputs.attention_mask).cpu()
+
+    def _states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        mask = attention_mask if getattr(self.network.config, "use_attention_mask", False) else None
+        states: torch.Tensor = self.network(input_ids, attention_mask=mask).last_hidden_state
+        return states.float()
 
 
 class UNet:
@@ -75,6 +80,7 @@ class UNet:
         self.network = _load(UNet2DConditionModel, folder, "unet", device, dtype)
         if attention_slicing:
             self.network.set_attention_slice("auto")
+        self.predict = RowThreads(self._predict) if device == "cpu" else self._predict
         config = self.network.config
         self.channels, self.width = config.in_channels, config.cross_attention_dim
         side = torch.zeros(2, self.channels, config.sample_size, config.sample_size, device=device)
@@ -93,10 +99,12 @@ class UNet:
                 f"latents have {latents.shape[1]} channels and encoder_hidden_states a width of "
                 f"{encoder_hidden_states.shape[-1]}; this UNet takes {self.channels} and {self.width}"
             )
+        return {"noise_pred": self.predict(latents, timestep, encoder_hidden_states)}
+
+    def _predict(self, latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         dtype = self.network.dtype
-        states = encoder_hidden_states.to(dtype)
-        noise_pred = self.network(latents.to(dtype), timestep.flatten(), states, return_dict=False)[0]
-        return {"noise_pred": noise_pred.float()}
+        noise_pred = self.network(latents.to(dtype), timestep.flatten(), states.to(dtype), return_dict=False)[0]
+        return noise_pred.float()  # type: ignore[no-any-return]
 
 
 class VaeDecoder:
@@ -117,6 +125,7 @@ class VaeDecoder:
             self.network.enable_slicing()
         if tiling:
             self.network.enable_tiling()
+        self.decode = RowThreads(self._decode) if device == "cpu" else self._decode
         self.processor = VaeImageProcessor()
         nothing: tuple[Any, Any] = (None, None)
         self.checker, self.features = _safety_checker(folder, device, dtype) if check_safety else nothing
@@ -131,12 +140,14 @@ class VaeDecoder:
         channels = self.network.config.latent_channels
         if latents.shape[1] != channels:
             raise InvalidInput(f"latents have {latents.shape[1]} channels; this autoencoder takes {channels}")
-        scaled = latents.to(self.network.dtype) / self.network.config.scaling_factor
-        decoded = self.network.decode(scaled, return_dict=False)[0]
-        images = self.processor.postprocess(decoded.float(), output_type="np")
+        images = self.processor.postprocess(self.decode(latents), output_type="np")
         blocked = self._unsafe(images) if self.checker else [False] * len(images)
         pixels = torch.from_numpy((images * 255).round().astype("uint8"))
         return {"image": pixels, "nsfw_content_detected": torch.tensor(blocked)[:, None]}
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        scaled = latents.to(self.network.dtype) / self.network.config.scaling_factor
+        return self.network.decode(scaled, return_dict=False)[0].float()  # type: ignore[no-any-return]
 
     def _unsafe(self, images: Any) -> list[bool]:
         """What the checker says of each picture; float (n, height, width, 3) in 0..1."""
