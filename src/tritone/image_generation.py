@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tritone.diffusion_networks import PromptTokenizer
 from tritone.errors import InvalidInput
 from tritone.image import encode_png
 from tritone.prompts import optimise, read_styles
-from tritone.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, check, denoise
+from tritone.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, Posterior, check, denoise
+from tritone.step_joining import JoinedSteps
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,34 @@ class ImageGenerator:
                 "ask for something else, or try another seed"
             )
         return decoded.image
+
+
+def served_networks(
+    call_rows: Callable[..., Awaitable[dict[str, torch.Tensor]]], device: str, max_rows: int
+) -> Networks:
+    """The networks as models of this server, reached through `tritone.bls.call_rows`.
+
+    Steps of all images in flight go to `sd_unet` together, up to `max_rows` rows a call; tensors stay on `device`.
+    """
+
+    async def encode_prompt(prompts: list[str]) -> torch.Tensor:
+        out = await call_rows("sd_text_encoder", {"prompt": prompts}, ["prompt_embeds"], device)
+        return out["prompt_embeds"]
+
+    async def predict_noise(latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+        inputs = {"latents": latents, "timestep": timestep[:, None], "encoder_hidden_states": states}
+        return (await call_rows("sd_unet", inputs, ["noise_pred"], device))["noise_pred"]
+
+    async def decode_latents(latents: torch.Tensor) -> Decoded:
+        out = await call_rows("sd_vae_decoder", {"latents": latents}, ["image", "nsfw_content_detected"])
+        return Decoded(out["image"].numpy(), out["nsfw_content_detected"].numpy()[:, 0])
+
+    async def encode_image(pixel_values: torch.Tensor) -> Posterior:
+        outputs = ["latents_mean", "latents_std"]
+        out = await call_rows("sd_vae_encoder", {"pixel_values": pixel_values}, outputs, device)
+        return Posterior(*(out[name] for name in outputs))
+
+    return Networks(encode_prompt, JoinedSteps(predict_noise, max_rows), decode_latents, encode_image, device)
 
 
 def _png_files(images: Pixels) -> list[bytes]:
