@@ -31,6 +31,7 @@ CONTEXT_FRAMES = 50  # 1 s on each side that only serves as context
 # evaluation: it would refuse 3 % of true texts, words never heard included, and accept 2 % of other sentences.
 MATCHING_SCORE = 0.2
 MIN_SECONDS = 0.1
+CHARACTERS_A_SECOND = 50  # one a frame; nobody speaks half as fast. More is refused before it is read closely
 MAX_WINDOWS = 8  # that go through the network at once
 
 
@@ -95,13 +96,16 @@ class Aligner:
         """Audio (n_samples,) at 16 kHz and what is said in it, as `align` takes them.
 
         Raises InvalidInput if the audio is too short or too long, if the text has no letter that this checkpoint
-        knows, or if it has more letters than the audio has room for.
+        knows, or if it has more characters or letters than the audio has room for.
         """
         seconds = len(audio) / SAMPLING_RATE
         if not MIN_SECONDS <= seconds <= self._max_seconds:
             raise InvalidInput(f"the audio is {seconds:.2f} s long, must be {MIN_SECONDS:g}–{self._max_seconds:g} s")
         if not np.isfinite(audio).all():
             raise InvalidInput("the audio holds samples that are no numbers (NaN or infinity)")
+        room = max(int(seconds * CHARACTERS_A_SECOND), CHARACTERS_A_SECOND)
+        if len(text) > room:
+            raise InvalidInput(f"text has {len(text):,} characters, the limit for {seconds:.2f} s of audio is {room:,}")
         words = read(text, "en")
         letters = tuple(self._spell(word.spoken) for word in words)
         spelled = [numbers for numbers in letters if numbers]

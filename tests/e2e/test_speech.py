@@ -2,12 +2,13 @@
 
 import io
 import time
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import numpy as np
 import pytest
 import tritonclient.grpc
-from e2e.test_assistant import QUESTION, words
+from e2e.test_assistant import BAD_SOUNDS, QUESTION, words
 from e2e.test_llava_engine import ENDLESS, idle, metrics, wait_for
 
 from tritone.shapes import draw_scene, render
@@ -138,3 +139,17 @@ def test_a_recording_is_aligned_with_its_text(client):
     assert client.align(client.speak("Hi.").wav, "Hi.").duration == pytest.approx(
         client.speak("Hi.").duration, abs=0.05
     )
+
+
+@pytest.mark.parametrize("name", ["empty", "NaN"])
+def test_a_bad_sound_or_text_cannot_be_aligned_and_harms_no_neighbour(client, name):
+    sound, sentence = BAD_SOUNDS[name]
+    good = client.speak("Good morning.").wav
+    with ThreadPoolExecutor(3) as pool:
+        neighbour = pool.submit(client.align, good, "Good morning.")
+        bad_sound, bad_text = pool.submit(client.align, sound, "Hello."), pool.submit(client.align, good, "?!")
+        with pytest.raises(InvalidInput, match=sentence):
+            bad_sound.result()
+        with pytest.raises(InvalidInput, match="no letter"):
+            bad_text.result()
+        assert [word.text for word in neighbour.result().words] == ["Good", "morning."]

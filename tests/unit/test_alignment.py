@@ -129,7 +129,8 @@ def test_frames_are_wav2vec2s() -> None:
         (noise(0.05), "a", r"0\.05 s long, must be 0\.1–60 s"),
         (noise(61), "a", r"61\.00 s long"),
         (np.full(16_000, np.nan, np.float32), "a", "no numbers"),
-        (noise(1), "a very long text that nobody can say in one second, really", r"text needs \d+ frames, .* has 49"),
+        (noise(1), "1,234,567 and 7,654,321 and 8,888,888", r"text needs \d+ frames, .* has 49"),
+        (noise(1), "x" * 300_000, "text has 300,000 characters, the limit for 1.00 s of audio is 50"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused(aligner: Aligner, audio, text: str, sentence: str) -> None:
