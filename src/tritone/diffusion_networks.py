@@ -19,7 +19,7 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
-from tritone.row_threads import RowThreads
+from tritone.row_threads import share_rows
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -52,7 +52,7 @@ class TextEncoder:
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         network: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch_dtype(dtype, device))
         self.network = network.to(device).eval()
-        self.states = RowThreads(self._states) if device == "cpu" else self._states
+        self.states = share_rows(self._states, device)
         self.encode(["warm-up"])
 
     @torch.inference_mode()
@@ -80,7 +80,7 @@ class UNet:
         self.network = _load(UNet2DConditionModel, folder, "unet", device, dtype)
         if attention_slicing:
             self.network.set_attention_slice("auto")
-        self.predict = RowThreads(self._predict) if device == "cpu" else self._predict
+        self.predict = share_rows(self._predict, device)
         config = self.network.config
         self.channels, self.width = config.in_channels, config.cross_attention_dim
         side = torch.zeros(2, self.channels, config.sample_size, config.sample_size, device=device)
@@ -125,7 +125,7 @@ class VaeDecoder:
             self.network.enable_slicing()
         if tiling:
             self.network.enable_tiling()
-        self.decode = RowThreads(self._decode) if device == "cpu" else self._decode
+        self.decode = share_rows(self._decode, device)
         self.processor = VaeImageProcessor()
         nothing: tuple[Any, Any] = (None, None)
         self.checker, self.features = _safety_checker(folder, device, dtype) if check_safety else nothing

@@ -80,7 +80,8 @@ class ImageGenerator:
         if preview_interval < 0:
             raise InvalidInput(f"preview_interval is {preview_interval}; it must be 0 (no previews) or more")
         if len(prompt) <= self.limits.max_characters and style:
-            prompt, negative_prompt = vars(optimise(prompt, negative_prompt, style, self.styles)).values()
+            optimised = optimise(prompt, negative_prompt, style, self.styles)
+            prompt, negative_prompt = optimised.prompt, optimised.negative_prompt
         job = check(
             self.limits,
             self.checkpoint,

@@ -13,6 +13,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 
+def share_rows(network: Callable[..., torch.Tensor], device: str) -> Callable[..., torch.Tensor]:
+    """The network with its rows shared among threads where it runs on the CPU; a GPU computes them at once anyway."""
+    return RowThreads(network) if device == "cpu" else network
+
+
 class RowThreads:
     """A network on the CPU whose rows are computed side by side; the outputs are those of one call."""
 
