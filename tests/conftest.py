@@ -1,5 +1,12 @@
+import os
+import tempfile
+
 import pytest
 import torch
+
+# Where models show their pulses: one folder a run, as `tritone serve` makes one a server.
+_PULSES = tempfile.TemporaryDirectory(prefix="tritone-test-")
+os.environ["TRITONE_PULSE"] = _PULSES.name
 
 
 @pytest.fixture(autouse=True)

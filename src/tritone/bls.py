@@ -1,25 +1,43 @@
-"""Calling other models of this server (Triton's business logic scripting): rows out, rows back, and cancelling."""
+"""Calling other models of this server (Triton's business logic scripting): rows out, rows back, and cancelling.
+
+A call is given up when the process that works on it is gone, when its deadline has passed, and when nobody waits for
+it any longer; then that model is told to stop, before its first response or after.
+"""
 
 import asyncio
-import functools
+import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from tritone.errors import TritoneError
+from tritone import cancelling, pulse, request
+from tritone.errors import TritoneError, Unavailable
 from tritone.tensors import batch_of_one, from_torch, to_torch
+from tritone.threads import Hopeless, WaitingThreads
 
 if TYPE_CHECKING:
     import torch
 
 Row = dict[str, Any]
-# The parameter that marks a BLS call. Server 2.51 drops the status code of a child's error on its way to the parent:
-# for such a call the child writes it in front of its sentence.
-CALL = "bls"
+Result = TypeVar("Result")
+
+# Calls that one process may have under way; each holds one of the threads that the server has for this process
+# (thread-pool-size), which needs some more for responses.
+CALLING_THREADS = 64
+RELOAD_S = 5.0  # when to try again while a model is being loaded anew
+# The server's words for a model whose process has died, or that is being loaded anew.
+_AWAY = ("is not healthy", "is not ready", "not at ready state", "no available versions", "unknown model", "not found")
+
+# Of the request that a coroutine works for; set by `tritone.serving`.
+deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+caller: ContextVar[str] = ContextVar("caller", default="")
+calls = WaitingThreads("calls of other models", CALLING_THREADS)
 
 
 class CallFailed(TritoneError):
@@ -43,15 +61,12 @@ async def call(model: str, inputs: Row, outputs: Sequence[str], **parameters: st
             the batch axis; None is not sent.
         outputs: the tensors wanted.
 
-    Raises: CallFailed: with the other model's own sentence and code.
+    Raises:
+        CallFailed: with the other model's own sentence and code.
+        Unavailable: the other model is being loaded anew.
     """
-    tensors, number = _one_row(inputs), uuid.uuid4().hex
-    try:
-        response = await _in_thread(_request(model, tensors, outputs, parameters, number).exec)
-    except asyncio.CancelledError:
-        _stop(model, tensors, outputs, number)
-        raise
-    return _read(response)
+    call_ = _Call(model, _one_row(inputs), outputs, parameters)
+    return _read(await call_.wait(call_.request.exec), model)
 
 
 async def call_rows(
@@ -63,7 +78,7 @@ async def call_rows(
         inputs: by tensor name: tensors with the batch axis, which stay on a GPU if they are there, or one text a row.
         device: where the outputs are wanted, "cpu" or "cuda:0".
 
-    Raises: CallFailed: with the other model's own sentence and code.
+    Raises: as `call`.
     """
     tensors = [
         pb_utils.Tensor(name, np.array([[text.encode()] for text in value], np.object_))
@@ -71,77 +86,111 @@ async def call_rows(
         else from_torch(name, value)
         for name, value in inputs.items()
     ]
+    call_ = _Call(model, tensors, outputs, {}, device)
 
     def exchange() -> dict[str, "torch.Tensor"]:
-        response = _request(model, tensors, outputs, {}, device=device).exec()
-        _check(response)
+        response = call_.request.exec()
+        _check(model, response)
         # Copied: the memory is the other model's, and this process may keep its tensors for as long as it likes.
         return {tensor.name(): to_torch(tensor, device).clone() for tensor in response.output_tensors()}
 
-    return await _in_thread(exchange)  # type: ignore[no-any-return]
+    return await call_.wait(exchange)
 
 
 async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
     """Ask a decoupled model for one row and yield its responses; leaving the iterator stops the other model."""
-    number = uuid.uuid4().hex
-    tensors = _one_row(inputs)
-    responses = await _in_thread(functools.partial(_request(model, tensors, outputs, {}, number).exec, decoupled=True))
-    finished = False
+    call_ = _Call(model, _one_row(inputs), outputs, {})
+    # Blocks until the first response is there.
+    responses = await call_.wait(partial(call_.request.exec, decoupled=True))
     try:
-        while (response := await _in_thread(next, responses, None)) is not None:
-            if row := _read(response):
+        while (response := await call_.wait(partial(next, responses, None))) is not None:
+            if row := _read(response, model):
                 yield row
-        finished = True
-    finally:
-        if not finished:
-            _stop(model, tensors, outputs, number, decoupled=True)
+    except GeneratorExit:
+        call_.stop()
+        raise
 
 
-def _stop(model: str, tensors: list[Any], outputs: Sequence[str], number: str, *, decoupled: bool = False) -> None:
-    """Triton 24.10 has no way to cancel a child: ask the model itself. It ignores numbers it does not know."""
-    stop = _request(model, tensors, outputs, {"cancel": number})
-    work = (lambda: list(stop.exec(decoupled=True))) if decoupled else stop.exec
-    asyncio.get_running_loop().run_in_executor(None, work)
+class _Call:
+    """A call of another model that is under way."""
 
+    def __init__(
+        self, model: str, tensors: list[Any], outputs: Sequence[str], parameters: Row, device: str = "cpu"
+    ) -> None:
+        self.model, self._pulses = model, pulse.folder()
+        self._number = uuid.uuid4().hex
+        self._processes: frozenset[str] | None = None
+        inside: Row = {request.TOKEN: pulse.token(self._pulses), request.STATUS: True}
+        if caller.get():
+            inside[request.CALLER] = caller.get()
+        if (until := deadline.get()) < math.inf:
+            inside[request.DEADLINE] = int(until * 1e6)
+        self.request = pb_utils.InferenceRequest(
+            model_name=model,
+            requested_output_names=list(outputs),
+            inputs=tensors,
+            request_id=self._number,
+            parameters=inside | parameters,
+            preferred_memory=_memory(device),
+        )
 
-async def _in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """A blocking call on a thread of the event loop's own pool."""
-    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+    async def wait(self, exchange: Callable[[], Result]) -> Result:
+        """The result of a blocking exchange with the model; whatever ends the waiting early stops the model's work.
+
+        Raises: Unavailable: the process that worked on it is gone.
+        """
+        try:
+            return await calls.run(exchange, hopeless=self._hopeless)
+        except Hopeless as error:
+            raise Unavailable(str(error), RELOAD_S) from None
+        except asyncio.CancelledError:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Tell the model that nobody waits any longer."""
+        cancelling.cancel(self._pulses, self.model, self._number)
+
+    def _hopeless(self) -> str:
+        """The call may be with any of the model's processes: there is hope while one of them lives.
+
+        They are looked up at the first asking and not at the start: most calls end before, and a new process takes
+        longer to start than that.
+        """
+        if self._processes is None:
+            self._processes = pulse.processes(self._pulses, self.model)
+        if not self._processes or any(not pulse.is_dead(self._pulses, name) for name in self._processes):
+            return ""
+        return f"model '{self.model}' has ended in the middle of the work and is loaded anew"
 
 
 def _one_row(inputs: Row) -> list[Any]:
     return [pb_utils.Tensor(name, batch_of_one(value)) for name, value in inputs.items() if value is not None]
 
 
-def _request(
-    model: str, tensors: list[Any], outputs: Sequence[str], parameters: Row, number: str = "", device: str = "cpu"
-) -> Any:
+def _memory(device: str) -> Any:
     kind, _, index = device.partition(":")
-    memory = (
-        pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_GPU, int(index or 0))
-        if kind == "cuda"
-        else pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU)
-    )
-    return pb_utils.InferenceRequest(
-        model_name=model,
-        requested_output_names=list(outputs),
-        inputs=tensors,
-        request_id=number,
-        parameters={CALL: True, **parameters},
-        preferred_memory=memory,
-    )
+    if kind == "cuda":
+        return pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_GPU, int(index or 0))
+    return pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU)
 
 
-def _check(response: Any) -> None:
-    if response.has_error():
-        error = response.error()
-        word, _, sentence = error.message().partition(": ")
-        code = getattr(pb_utils.TritonError, word, None) if word.isupper() else None
-        raise CallFailed(sentence, code) if code else CallFailed(error.message(), error.code())
+def _check(model: str, response: Any) -> None:
+    if not response.has_error():
+        return
+    error = response.error()
+    word, _, sentence = error.message().partition(": ")
+    code = getattr(pb_utils.TritonError, word, None) if word.isupper() else None
+    if code:
+        raise CallFailed(sentence, code)
+    # The server's own words: it never came to the model.
+    if any(words in error.message().lower() for words in _AWAY):
+        raise Unavailable(f"model '{model}' is being loaded anew", RELOAD_S)
+    raise CallFailed(error.message(), error.code())
 
 
-def _read(response: Any) -> Row:
-    _check(response)
+def _read(response: Any, model: str) -> Row:
+    _check(model, response)
     return {tensor.name(): tensor.as_numpy()[0] for tensor in response.output_tensors()}
 
 

@@ -95,8 +95,12 @@ class TextEncoder:
         model = _load(directory, device, dtype)
         del model.vision_model
         encoder = cls(model.to(device))
-        encoder.encode([np.full(encoder.context, encoder.eos, np.int32)])
+        encoder.warm_up()
         return encoder
+
+    def warm_up(self) -> None:
+        """Encode an empty text."""
+        self.encode([np.full(self.context, self.eos, np.int32)])
 
     def prepare(self, input_ids: Tokens) -> Tokens:
         """The tokens, if `encode` can take them; InvalidInput if their number, values or end are wrong."""
@@ -157,8 +161,12 @@ class ImageEncoder:
         model = _load(directory, device, dtype)
         del model.text_model
         encoder = cls(model.to(device))
-        encoder.encode([np.zeros((3, encoder.side, encoder.side), np.float32)])
+        encoder.warm_up()
         return encoder
+
+    def warm_up(self) -> None:
+        """Encode a grey picture."""
+        self.encode([np.zeros((3, self.side, self.side), np.float32)])
 
     def prepare(self, pixel_values: PixelValues) -> PixelValues:
         """The pixels, if `encode` can take them; InvalidInput if their shape or values are wrong."""

@@ -53,6 +53,10 @@ class TextEncoder:
         network: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch_dtype(dtype, device))
         self.network = network.to(device).eval()
         self.states = share_rows(self._states, device)
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Encode a word."""
         self.encode(["warm-up"])
 
     @torch.inference_mode()
@@ -83,8 +87,13 @@ class UNet:
         self.predict = share_rows(self._predict, device)
         config = self.network.config
         self.channels, self.width = config.in_channels, config.cross_attention_dim
-        side = torch.zeros(2, self.channels, config.sample_size, config.sample_size, device=device)
-        self(side, torch.zeros(2, 1, device=device), torch.zeros(2, 77, self.width, device=device))
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """A step of one image of the usual size."""
+        side, device = self.network.config.sample_size, self.network.device
+        latents = torch.zeros(2, self.channels, side, side, device=device)
+        self(latents, torch.zeros(2, 1, device=device), torch.zeros(2, 77, self.width, device=device))
 
     @torch.inference_mode()
     def __call__(
@@ -129,7 +138,11 @@ class VaeDecoder:
         self.processor = VaeImageProcessor()
         nothing: tuple[Any, Any] = (None, None)
         self.checker, self.features = _safety_checker(folder, device, dtype) if check_safety else nothing
-        self(torch.zeros(1, self.network.config.latent_channels, 8, 8, device=device))
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Decode a small image."""
+        self(torch.zeros(1, self.network.config.latent_channels, 8, 8, device=self.network.device))
 
     @torch.inference_mode()
     def __call__(self, latents: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -168,7 +181,11 @@ class VaeEncoder:
             self.network.enable_slicing()
         if tiling:
             self.network.enable_tiling()
-        self(torch.zeros(1, 3, 64, 64, device=device))
+        self.warm_up()
+
+    def warm_up(self) -> None:
+        """Encode a small image."""
+        self(torch.zeros(1, 3, 64, 64, device=self.network.device))
 
     @torch.inference_mode()
     def __call__(self, pixel_values: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -150,6 +150,7 @@ class Engine:
         self._reading: list[_Row] = []  # the slots behind: prompts that are being read
         self._waiting: deque[Answer] = deque()
         self._closed = False
+        self._fell = ""  # what ended the thread, which only `close` should
         self._changed = threading.Condition()  # guards _waiting and _closed
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
@@ -171,7 +172,7 @@ class Engine:
             if len(self._waiting) >= self.max_queue + max(free, 0):
                 raise Unavailable(
                     f"all {slots} slots are taken and {len(self._waiting)} requests wait for one, "
-                    f"the limit is {self.max_queue}; try again later"
+                    f"the limit is {self.max_queue}"
                 )
             self._waiting.append(answer)
             self._changed.notify()
@@ -204,8 +205,27 @@ class Engine:
 
     # ---- the engine's thread
 
-    @torch.inference_mode()
+    def fault(self) -> str:
+        """Why this engine must be replaced; "" while it is well."""
+        return f"its engine's thread has ended ({self._fell})" if self._fell else ""
+
     def _run(self) -> None:
+        """Work until closed. Whatever ends the thread, nobody is left waiting."""
+        end: Exception = Unavailable("the engine was closed")
+        try:
+            self._work()
+        except Exception as error:
+            end, self._fell = error, type(error).__name__
+            raise
+        finally:
+            with self._changed:
+                self._closed = True
+                left = [*(row.answer for row in (*self._decoding, *self._reading)), *self._waiting]
+                self._waiting.clear()
+            _deliver([(answer, -1, "", end) for answer in left])
+
+    @torch.inference_mode()
+    def _work(self) -> None:
         while self._wait_for_work():
             self._remove_those_who_left()
             self._admit()
@@ -215,8 +235,6 @@ class Engine:
                 self._attempt(self._prefill, rows)
             if self._decoding:
                 self._attempt(self._decode, list(self._decoding))
-        self._fail([*self._decoding, *self._reading], Unavailable("the engine was closed"))
-        self._refuse_those_who_wait()
 
     def _wait_for_work(self) -> bool:
         """Sleep while there is none; False once the engine is closed."""
@@ -360,18 +378,14 @@ class Engine:
         _deliver(events)
 
     def _fail(self, rows: Sequence[_Row], error: Exception) -> None:
+        """Answer first: on a device that is lost, freeing the slots fails too, and ends this thread."""
+        _deliver([(row.answer, -1, "", error) for row in rows])
         for row in rows:
             if row in self._decoding or row in self._reading:
                 self.statistics.failed += 1
                 self.decoder.cache.clear(self._slot(row))
                 self._remove(row)
         self._count()
-        _deliver([(row.answer, -1, "", error) for row in rows])
-
-    def _refuse_those_who_wait(self) -> None:
-        with self._changed:
-            _deliver([(answer, -1, "", Unavailable("the engine was closed")) for answer in self._waiting])
-            self._waiting.clear()
 
     # ---- slots
 

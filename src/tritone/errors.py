@@ -18,7 +18,11 @@ class InvalidInput(TritoneError):
 
 
 class Unavailable(TritoneError):
-    """The server is full; the message says how full."""
+    """The server cannot do it now; the message says why, and when to try again."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(f"{message}; try again in {retry_after_s:.1f} s")
+        self.retry_after_s = retry_after_s
 
 
 class NotServed(TritoneError):

@@ -127,11 +127,11 @@ class ImageGenerator:
 
 
 def served_networks(
-    call_rows: Callable[..., Awaitable[dict[str, torch.Tensor]]], device: str, max_rows: int
+    call_rows: Callable[..., Awaitable[dict[str, torch.Tensor]]], device: str, max_rows: int, max_values: int = 0
 ) -> Networks:
     """The networks as models of this server, reached through `tritone.bls.call_rows`.
 
-    Steps of all images in flight go to `sd_unet` together, up to `max_rows` rows a call; tensors stay on `device`.
+    Steps of all images in flight go to `sd_unet` together, as `JoinedSteps` joins them; tensors stay on `device`.
     """
 
     async def encode_prompt(prompts: list[str]) -> torch.Tensor:
@@ -151,7 +151,9 @@ def served_networks(
         out = await call_rows("sd_vae_encoder", {"pixel_values": pixel_values}, outputs, device)
         return Posterior(*(out[name] for name in outputs))
 
-    return Networks(encode_prompt, JoinedSteps(predict_noise, max_rows), decode_latents, encode_image, device)
+    return Networks(
+        encode_prompt, JoinedSteps(predict_noise, max_rows, max_values), decode_latents, encode_image, device
+    )
 
 
 def _png_files(images: Pixels) -> list[bytes]:

@@ -1,71 +1,102 @@
-"""Requests that are answered later: coroutines on an event loop of their own thread. It knows nothing of Triton."""
+"""Requests that are answered later: coroutines on an event loop of their own thread. It knows nothing of Triton.
+
+Nothing on the loop may block, or all requests of the model stand still; what must wait does so on threads.
+"""
+
+from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
-CANCEL_POLL_S = 0.05
-# Threads that wait for other models; a waiting thread costs memory, not processor time.
-WAITING_THREADS = 64
+POLL_S = 0.05  # how often a request is asked whether its caller has left …
+POLLS_A_SECOND = 400  # … but no more questions than these: each is a message to the server's process and back
+WORKING_THREADS = 8  # for work of this process: log-mel, PNG files
+STUCK_S = 30.0  # a loop that takes so long to come round does not serve anybody
 
-_Work = Callable[[], Coroutine[Any, Any, None]]
-_Fail = Callable[[BaseException], None]
-_IsCancelled = Callable[[], bool]
+
+@dataclass
+class Work:
+    """What is done for a request; exactly one of `run` succeeding and `fail` ends it, then `leave` is called."""
+
+    run: Callable[[], Coroutine[Any, Any, None]]
+    fail: Callable[[BaseException], Coroutine[Any, Any, None]]  # cancellation included
+    has_left: Callable[[], bool]  # whether the caller has gone; may block
+    leave: Callable[[], None]
+    task: asyncio.Task[None] | None = None
 
 
 class InFlight:
     """The unanswered requests of one model. Started from Triton's thread, run on one event loop."""
 
     def __init__(self) -> None:
-        self._works: dict[str, asyncio.Task[None] | None] = {}
-        self._supervisors: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
+        self._works: dict[str, Work] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(WAITING_THREADS, "waiting"))
-        threading.Thread(target=self._loop.run_forever, name="in-flight", daemon=True).start()
+        self._loop.set_default_executor(ThreadPoolExecutor(WORKING_THREADS, "working"))
+        self._came_round = time.monotonic()
+        self._threads = [
+            threading.Thread(target=self._loop.run_forever, name="in-flight", daemon=True),
+            threading.Thread(target=self._poll, name="leaving", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._loop.call_soon_threadsafe(self._come_round)
 
     def __len__(self) -> int:
         return len(self._works)
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._works
-
-    def start(self, key: str, work: _Work, fail: _Fail, is_cancelled: _IsCancelled) -> None:
-        """Run `work()`; whatever ends it but success, cancellation included, is given to `fail`.
-
-        `is_cancelled` is polled every CANCEL_POLL_S; once it is true, `work` is cancelled at its next await.
-        """
-        self._works[key] = None
-        self._loop.call_soon_threadsafe(self._begin, key, work, fail, is_cancelled)
+    def start(self, key: str, work: Work) -> None:
+        """Do the work; `cancel(key)`, or a caller who leaves, cancels it at its next await."""
+        self._works[key] = work
+        self._loop.call_soon_threadsafe(self._begin, key, work)
 
     def cancel(self, key: str) -> None:
-        """Cancel the request of that key, if it is still in flight."""
-        self._loop.call_soon_threadsafe(self._cancel, key)
+        """Cancel the request of that key, if it is in flight."""
+        if key in self._works:
+            self._loop.call_soon_threadsafe(self._cancel, key)
+
+    def fault(self) -> str:
+        """What is wrong; "" while nothing is."""
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
+        if dead:
+            return f"its thread '{dead[0]}' has ended"
+        silent = time.monotonic() - self._came_round
+        return f"its event loop has not come round for {silent:.0f} s" if silent > STUCK_S else ""
+
+    def _come_round(self) -> None:
+        self._came_round = time.monotonic()
+        self._loop.call_later(1.0, self._come_round)
+
+    def _begin(self, key: str, work: Work) -> None:
+        work.task = self._loop.create_task(work.run())
+        supervisor = self._loop.create_task(self._supervise(key, work, work.task))
+        self._tasks.add(supervisor)
+        supervisor.add_done_callback(self._tasks.discard)
 
     def _cancel(self, key: str) -> None:
-        if task := self._works.get(key):
-            task.cancel()
+        if (work := self._works.get(key)) and work.task:
+            work.task.cancel()
 
-    def _begin(self, key: str, work: _Work, fail: _Fail, is_cancelled: _IsCancelled) -> None:
-        # The task exists before any later `cancel` of the same key can run.
-        self._works[key] = task = self._loop.create_task(work())
-        self._supervisors.add(supervisor := self._loop.create_task(self._supervise(key, task, fail, is_cancelled)))
-        supervisor.add_done_callback(self._supervisors.discard)
-
-    async def _supervise(self, key: str, task: asyncio.Task[None], fail: _Fail, is_cancelled: _IsCancelled) -> None:
-        watch = asyncio.create_task(self._watch(task, is_cancelled))
+    async def _supervise(self, key: str, work: Work, task: asyncio.Task[None]) -> None:
         try:
             await task
         except BaseException as error:  # CancelledError too: a cancelled request is answered like any other
-            fail(error)
+            await work.fail(error)
         finally:
-            watch.cancel()
             del self._works[key]
+            work.leave()
 
-    async def _watch(self, task: asyncio.Task[None], is_cancelled: _IsCancelled) -> None:
-        # is_cancelled crosses to the server's process and back: on a thread, so that the loop never waits for it.
-        await asyncio.sleep(CANCEL_POLL_S)
-        while not await asyncio.to_thread(is_cancelled):
-            await asyncio.sleep(CANCEL_POLL_S)
-        task.cancel()
+    def _poll(self) -> None:
+        """Ask one request after another whether its caller has left."""
+        while True:
+            started = time.monotonic()
+            for key, work in list(self._works.items()):
+                if work.has_left():
+                    self.cancel(key)
+                time.sleep(1 / POLLS_A_SECOND)
+            time.sleep(max(POLL_S - (time.monotonic() - started), 0.0))

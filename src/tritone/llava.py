@@ -141,8 +141,13 @@ class Llava:
         processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
         served = Adapters.load(model, adapters) if adapters else Adapters()
         llava = cls(model.train(False), processor, limits, capacity, served)
-        asyncio.run(_exhaust(llava.stream(llava.prepare("Hello", max_tokens=2))))
+        asyncio.run(llava.say_something())
         return llava
+
+    async def say_something(self) -> None:
+        """Answer with a token or two."""
+        async for _ in self.stream(self.prepare("Hello", max_tokens=2)):
+            pass
 
     def describe(self) -> str:
         """What is in memory, for the log."""
@@ -272,8 +277,3 @@ def _check_stop(stop: Sequence[str]) -> None:
     for text in stop:
         if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
             raise InvalidInput(f"stop holds a string of {len(text)} characters, must be 1 to {MAX_STOP_CHARACTERS}")
-
-
-async def _exhaust(pieces: AsyncIterator[Piece]) -> None:
-    async for _ in pieces:
-        pass

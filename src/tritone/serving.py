@@ -2,15 +2,18 @@
 
 A `model.py` makes one `Model` and chooses how its requests are run:
 
-    run_each       one call per request; the answer is returned               (decoders)
+    run_each       one call per request; the answer is returned               (quick work)
     run_batched    one call for all rows that the batcher brought together    (networks)
     answer_as_done the same, each request answered as soon as its rows are done
     run_tensors    like run_batched with torch tensors that stay on the GPU   (networks called by pipelines)
-    answer_later   one coroutine per request; `execute` returns at once       (faces, pipelines)
+    answer_later   one coroutine per request; `execute` returns at once       (faces, pipelines, what queues itself)
     stream         one asynchronous generator per request, many responses     (decoupled models)
 
-Whatever happens, every request is answered: a `TritoneError` becomes its status code with its own sentence, anything
-else becomes INTERNAL and one log entry without the caller's data, and a decoupled request always gets its FINAL flag.
+All of them lead a request the same way (docs/request.md): it is received, let in or refused at the model's door,
+prepared, computed and answered; or cancelled; or failed. Whatever happens, it is answered: a `TritoneError` becomes its
+status code with its own sentence, anything else becomes INTERNAL and one log entry without the caller's data, and a
+decoupled request always gets its FINAL flag.
+
 The model's functions are called with plain values, named as the tensors: text as str, one number as a numpy scalar,
 other tensors as numpy arrays without the batch axis; an optional input that was not sent is not passed. They return
 a dict of the same kinds; a value may be a function, which is called only if the caller asked for that output.
@@ -18,25 +21,30 @@ a dict of the same kinds; a value may be a function, which is called only if the
 
 import asyncio
 import contextlib
-import functools
 import inspect
 import json
-import threading
+import math
 import time
-import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tritone.bls import CALL, CallFailed, Row
-from tritone.errors import InvalidInput, NotServed, Unavailable
+from tritone import bls, pulse
+from tritone.admission import Door, Pace, Passage, Ticket, Work, full
+from tritone.answers import Answers
+from tritone.bls import Row
+from tritone.cancelling import Cancellations
+from tritone.errors import InvalidInput, NotServed
 from tritone.in_flight import InFlight
-from tritone.tensors import array_of, from_torch, to_torch, value_of
+from tritone.in_flight import Work as Task
+from tritone.metrics import Measure, Publisher
+from tritone.request import DEEP, Request
+from tritone.tensors import from_torch, to_torch, value_of
+from tritone.threads import Hopeless, WaitingThreads, in_thread
 
 if TYPE_CHECKING:
     import torch  # heavy, and of use to networks alone
@@ -44,8 +52,11 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 S = TypeVar("S", bound="Settings")
 
-# How often `publish` looks. Each changed value is a message to the server's process: too dear for every token.
-PUBLISH_S = 0.25
+SENDING_THREADS = 16
+# Parameters that this layer and `tritone serve` read, and no model.
+ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
+PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
+TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
 
 
 class Settings(BaseModel):
@@ -58,107 +69,82 @@ class Settings(BaseModel):
         return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
 
 
-class _Sender:
-    """A response sender that threads may share: one call at a time, and none after FINAL, or server 2.51 dies."""
+class DoorSettings(Settings):
+    """Those of a model with a door, see `tritone.admission`."""
 
-    def __init__(self, sender: Any) -> None:
-        self._sender = sender
-        self._lock = threading.Lock()
-        self._finished = False
-
-    def send(self, response: Any = None, *, final: bool = False) -> None:
-        """Send a response, FINAL, or both at once."""
-        flags = {"flags": pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL} if final else {}
-        with self._lock:
-            self._finished = final
-            self._sender.send(**({"response": response} if response is not None else {}), **flags)
-
-    def is_cancelled(self) -> bool:
-        """Whether the caller has left."""
-        with self._lock:
-            return not self._finished and bool(self._sender.is_cancelled())
-
-
-@dataclass
-class _Job:
-    """A request on its way: the rows to infer, and its response as soon as there is one."""
-
-    request: Any
-    rows: list[Any] = field(default_factory=list)
-    response: Any = None
-    sender: _Sender | None = None  # where responses are sent and not returned
-
-    def answer(self, response: Any) -> None:
-        """The one and only response."""
-        self.response = response
-        if self.sender:
-            self.sender.send(response, final=True)
+    max_in_flight: int
+    max_wait_s: float
 
 
 class Model:
-    """The Triton side of one model instance: its name, device, settings and tensors."""
+    """The Triton side of one model instance: its name, device, settings and tensors, its door and its pulse."""
 
     def __init__(self, args: dict[str, str]) -> None:
         self.config: dict[str, Any] = json.loads(args["model_config"])
         self.name = args["model_name"]
         self.device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
-        self._inputs = {tensor["name"]: _is_one_value(tensor) for tensor in self.config["input"]}
-        self._outputs = {tensor["name"]: tensor["data_type"] for tensor in self.config["output"]}
-        self._in_flight = InFlight()
+        self._parameters = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items()}
+        self._inputs = {tensor["name"]: tensor for tensor in self.config["input"]}
+        self._decoupled = bool(self.config.get("model_transaction_policy", {}).get("decoupled"))
+        self._pulses = pulse.folder()
+        self._token = pulse.token(self._pulses)
+        self.heart = pulse.Heart(self.name, self._pulses)
+        self._answers = Answers(self.name, self.config["output"], self.heart)
+        self._door = Door(self.name, max_in_flight=2**31, max_wait_s=math.inf)
+        self._work: Work = lambda **_: 1.0
+        self._passage: Passage | None = None
+        self._pace = Pace()
+        self._probe: Callable[[], Any] = lambda: None
+        self._cancelled = Cancellations(self.heart, self._cancel)
+        self.heart.faults += [self._cancelled.fault, bls.calls.fault]
 
     def settings(self, schema: type[S]) -> S:
         """The config's parameters as `schema`.
 
         Raises: TritonModelException: naming each unknown, missing or malformed key.
         """
-        # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS; "calls" is for `tritone serve`.
-        given = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items() if not k.isupper()}
-        given.pop("calls", None)
+        # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS.
+        ours = {ACCESS, CALLS, STEP_OF}
+        given = {key: value for key, value in self._parameters.items() if not key.isupper() and key not in ours}
         try:
             return schema.model_validate(given)
         except ValidationError as error:
             faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
             raise pb_utils.TritonModelException(f"parameters of model '{self.name}': {faults}") from error
 
+    def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
+        """Let requests in as `tritone.admission.Door` does; `work(**inputs)` measures one, in any unit."""
+        self._door, self._work = Door(self.name, settings.max_in_flight, settings.max_wait_s), work
+
+    def open_passage(self, step: str, max_wait_s: float) -> None:
+        """Let requests in as `tritone.admission.Passage` does: `step` is the model that does the ensemble's work."""
+        instances = sum(int(group.get("count", 1)) for group in self.config.get("instance_group", [{}]))
+        self._passage = Passage(self.name, step, self._pulses, max_wait_s, instances)
+
+    def probe(self, function: Callable[[], Any]) -> None:
+        """`function()` computes one real row, or returns a coroutine that does: `tritone serve` asks now and then."""
+        self._probe = function
+
+    def watch(self, fault: Callable[[], str]) -> None:
+        """`fault()` says why this process must be replaced; "" while nothing is wrong."""
+        self.heart.faults.append(fault)
+
     def log(self, message: str) -> None:
         """Write a line into the server's log."""
         pb_utils.Logger.log_info(f"model '{self.name}': {message}")
 
-    def publish(self, measure: Callable[[], dict[str, tuple[str, float]]]) -> None:
-        """Show numbers on the server's metrics page, as they are every PUBLISH_S, with the label `model`.
-
-        Args:
-            measure: {name: (description, value)}; a name that ends with "_total" is a counter, others are gauges.
-        """
-        families = {
-            name: pb_utils.MetricFamily(
-                name=name,
-                description=description,
-                kind=pb_utils.MetricFamily.COUNTER if name.endswith("_total") else pb_utils.MetricFamily.GAUGE,
-            )
-            for name, (description, _) in measure().items()
-        }
-        metrics = {name: family.Metric(labels={"model": self.name}) for name, family in families.items()}
-        shown = dict.fromkeys(metrics, 0.0)
-
-        def repeat() -> None:
-            while families:  # a family must outlive its metrics
-                for name, (_, value) in measure().items():
-                    if value != shown[name]:
-                        metrics[name].increment(value - shown[name])
-                        shown[name] = value
-                time.sleep(PUBLISH_S)
-
-        threading.Thread(target=repeat, name="publish", daemon=True).start()
+    def publish(self, measure: Measure) -> None:
+        """Show numbers on the server's metrics page, see `tritone.metrics.Publisher`."""
+        self.watch(Publisher(self.name, measure).fault)
 
     # ---- answers that are returned
 
     def run_each(self, requests: Sequence[Any], infer: Callable[..., Row]) -> list[Any]:
         """Call `infer(**inputs)` for each row of each request; a failure stays with its request."""
-        jobs = [self._job(request, lambda **row: row) for request in requests]
-        for job in jobs:
-            self._infer([job], lambda rows: [infer(**row) for row in rows])
-        return [job.response for job in jobs]
+        with self.heart.executing():
+            return [
+                self._run([raw], lambda **row: row, lambda rows: [infer(**row) for row in rows])[0] for raw in requests
+            ]
 
     def run_batched(
         self, requests: Sequence[Any], prepare: Callable[..., Item], infer: Callable[[list[Item]], list[Row]]
@@ -168,43 +154,23 @@ class Model:
         A row that `prepare` refuses fails its request alone. Where `infer` fails, every request is run again by
         itself, so that only the one at fault fails.
         """
-        jobs = [self._job(request, prepare) for request in requests]
-        self._infer(jobs, infer)
-        return [job.response for job in jobs]
+        with self.heart.executing():
+            return self._run(requests, prepare, infer)
 
-    def _job(self, request: Any, prepare: Callable[..., Any], sender: _Sender | None = None) -> _Job:
-        """The request with its rows prepared, or already answered."""
-        job = _Job(request, sender=sender)
-        if (response := self._control(request)) is not None:
-            job.answer(response)
-        else:
-            try:
-                job.rows = [prepare(**row) for row in self._rows(request)]
-            except Exception as error:
-                job.answer(self._failure(request, error))
-        return job
+    def _run(
+        self, raws: Sequence[Any], prepare: Callable[..., Any], infer: Callable[[list[Any]], list[Row]]
+    ) -> list[Any]:
+        def together(requests: list[Request]) -> None:
+            outputs = iter(infer([row for request in requests for row in request.rows]))
+            for request in requests:
+                rows = [next(outputs) for _ in request.rows]
+                if self._passage:
+                    rows = [row | {TICKET: ticket} for row, ticket in zip(rows, request.tickets, strict=True)]
+                self._return(request, self._answers.response(request, rows))
 
-    def _infer(self, jobs: list[_Job], infer: Callable[[list[Any]], list[Row]]) -> None:
-        """Answer the jobs that are still open with the rows of one call."""
-
-        def together(jobs: list[_Job]) -> None:
-            outputs = iter(infer([row for job in jobs for row in job.rows]))
-            for job in jobs:
-                job.answer(self._response(job.request, [next(outputs) for _ in job.rows]))
-
-        self._answer(jobs, together)
-
-    def _answer(self, jobs: list[_Job], together: Callable[[list[_Job]], None]) -> None:
-        """Have the jobs that are still open answered in one go; where that fails, each by itself."""
-        jobs = [job for job in jobs if job.response is None]
-        try:
-            if jobs:
-                together(jobs)
-        except Exception as error:
-            if len(jobs) == 1 and jobs[0].response is None:
-                jobs[0].answer(self._failure(jobs[0].request, error))
-            for job in jobs if len(jobs) > 1 else ():
-                self._answer([job], together)
+        requests = [self._prepared(raw, prepare) for raw in raws]
+        self._answer(requests, together)
+        return [request.response for request in requests]
 
     def run_tensors(self, requests: Sequence[Any], infer: Callable[..., Mapping[str, "torch.Tensor"]]) -> list[Any]:
         """Call `infer(**inputs)` once with torch tensors that hold all rows of all requests, on the model's device.
@@ -214,24 +180,23 @@ class Model:
         """
         import torch
 
-        def together(jobs: list[_Job]) -> None:
-            batches = [
-                {tensor.name(): to_torch(tensor, self.device) for tensor in job.request.inputs()} for job in jobs
-            ]
+        def together(requests: list[Request]) -> None:
+            batches = [{t.name(): to_torch(t, self.device) for t in request.raw.inputs()} for request in requests]
             names = batches[0]
-            joined = {name: torch.cat([batch[name] for batch in batches]) for name in names} if jobs[1:] else names
+            joined = {name: torch.cat([batch[name] for batch in batches]) for name in names} if requests[1:] else names
             outputs = infer(**joined)
             counts = [len(next(iter(batch.values()))) for batch in batches]
             parts = {name: torch.split(tensor, counts) for name, tensor in outputs.items()}
-            for index, job in enumerate(jobs):
-                wanted = [name for name in job.request.requested_output_names() if name in parts]
-                job.answer(pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted]))
+            for index, request in enumerate(requests):
+                wanted = [name for name in request.outputs if name in parts]
+                self._return(
+                    request, pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted])
+                )
 
-        jobs = [_Job(request, response=self._control(request)) for request in requests]
-        self._answer(jobs, together)
-        return [job.response for job in jobs]
-
-    # ---- answers that come later
+        with self.heart.executing():
+            received = [self._received(raw) for raw in requests]
+            self._answer(received, together)
+            return [request.response for request in received]
 
     def answer_as_done(
         self,
@@ -244,146 +209,238 @@ class Model:
         A request is answered as soon as all its rows are there: a short one never waits for a long neighbour.
         """
 
-        def together(jobs: list[_Job]) -> None:
-            owners = [(job, row) for job in jobs for row in range(len(job.rows))]
-            outputs: dict[int, dict[int, Row]] = {id(job): {} for job in jobs}
-            for place, output in infer([job.rows[row] for job, row in owners]):
-                job, row = owners[place]
-                outputs[id(job)][row] = output
-                if len(outputs[id(job)]) == len(job.rows):
-                    job.answer(self._response(job.request, [outputs[id(job)][r] for r in range(len(job.rows))]))
-            if left := sum(job.response is None for job in jobs):
+        def together(requests: list[Request]) -> None:
+            owners = [(request, row) for request in requests for row in range(len(request.rows))]
+            outputs: dict[int, dict[int, Row]] = {id(request): {} for request in requests}
+            for place, output in infer([request.rows[row] for request, row in owners]):
+                request, row = owners[place]
+                outputs[id(request)][row] = output
+                if len(outputs[id(request)]) == len(request.rows):
+                    rows = [outputs[id(request)][r] for r in range(len(request.rows))]
+                    self._return(request, self._answers.response(request, rows))
+            if left := sum(request.response is None for request in requests):
                 raise RuntimeError(f"{left} requests were left without all their rows")
 
-        self._answer(
-            [self._job(request, prepare, _Sender(request.get_response_sender())) for request in requests], together
-        )
+        with self.heart.executing():
+            self._answer([self._prepared(raw, prepare, by_sender=True) for raw in requests], together)
 
-    def answer_later(self, requests: Sequence[Any], infer: Callable[..., Awaitable[Row]], limit: int) -> None:
+    # ---- answers that come later
+
+    def answer_later(self, requests: Sequence[Any], infer: Callable[..., Awaitable[Row]]) -> list[Any]:
         """Run `await infer(**inputs)` for each request on the model's event loop and answer when it is done.
 
-        More than `limit` requests at a time are refused at once. A caller who leaves cancels the coroutine.
+        A caller who leaves cancels the coroutine. Returned is what `execute` returns: refusals, and None for the rest.
         """
 
-        async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
-            sender.send(await self._response_later(request, [await infer(**row) for row in rows]), final=True)
+        async def answer(request: Request) -> None:
+            rows = [await infer(**row) for row in request.rows]
+            if self._passage:
+                rows = [row | {TICKET: ticket} for row, ticket in zip(rows, request.tickets, strict=True)]
+            await self._send(request, await self._answers.response_later(request, rows), final=True)
 
-        self._start(requests, answer, limit)
+        return self._start(requests, answer)
 
-    def stream(self, requests: Sequence[Any], generate: Callable[..., AsyncIterator[Row]], limit: int) -> None:
-        """Send a response for each row that `generate(**inputs)` yields, then FINAL; limits as in `answer_later`.
+    def stream(self, requests: Sequence[Any], generate: Callable[..., AsyncIterator[Row]]) -> None:
+        """Send a response for each row that `generate(**inputs)` yields, then FINAL.
 
         A row with none of the outputs that the caller asked for is not sent.
         """
 
-        async def answer(request: Any, rows: list[Row], sender: _Sender) -> None:
-            wanted = set(request.requested_output_names())
-            for row in rows:
+        async def answer(request: Request) -> None:
+            wanted = set(request.outputs)
+            for row in request.rows:
                 async with contextlib.aclosing(generate(**row)) as outputs:  # type: ignore[type-var]
                     async for output in outputs:
+                        self.heart.progressed()
                         if not wanted.isdisjoint(output):
-                            sender.send(await self._response_later(request, [output]))
-            sender.send(final=True)
+                            await self._send(request, await self._answers.response_later(request, [output]))
+            await self._send(request, final=True)
 
-        self._start(requests, answer, limit)
+        self._start(requests, answer)
 
-    def _start(
-        self,
-        requests: Sequence[Any],
-        answer: Callable[[Any, list[Row], _Sender], Coroutine[Any, Any, None]],
-        limit: int,
-    ) -> None:
-        for request in requests:
+    def _start(self, raws: Sequence[Any], answer: Callable[[Request], Coroutine[Any, Any, None]]) -> list[Any]:
+        with self.heart.executing():
             # Rows are copied out here: Triton lends a request's memory only until `execute` returns.
-            job, sender = self._job(request, lambda **row: row), _Sender(request.get_response_sender())
-            if job.response is None and len(self._in_flight) >= limit:
-                full = Unavailable(
-                    f"model '{self.name}' already has {limit} requests in flight, its limit; try again later"
+            requests = [self._received(raw, later=True, by_sender=self._decoupled) for raw in raws]
+            for request in requests:
+                if request.response is None:
+                    self._attempt(request, partial(self._begin, request, answer))
+        return [request.response for request in requests]
+
+    def _begin(self, request: Request, answer: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
+        """Let the request in and have it answered on the event loop."""
+        if not request.canary:
+            request.rows = self._rows(request)
+        ticket = self._admitted(request)
+
+        async def run() -> None:
+            bls.caller.set(self.heart.name)
+            bls.deadline.set(request.deadline)
+            try:
+                async with asyncio.timeout_at(None if request.deadline == math.inf else request.deadline):
+                    await (self._show_life(request) if request.canary else answer(request))
+            except TimeoutError:
+                raise request.too_late() if time.monotonic() >= request.deadline else RuntimeError from None
+            ticket.finish()
+            self.heart.succeeded()
+
+        async def fail(error: BaseException) -> None:
+            await self._send(request, self._answers.failure(request, error), final=True)
+
+        def leave() -> None:
+            ticket.leave()
+            self.heart.set("in_flight", len(self._in_flight))
+
+        key = request.number or uuid.uuid4().hex
+        self._in_flight.start(key, Task(run, fail, request.has_left, leave))
+        self.heart.set("in_flight", len(self._in_flight))
+
+    async def _show_life(self, request: Request) -> None:
+        """The answer to a canary came by the event loop; a deep one computes a row."""
+        if request.canary == DEEP:
+            life = await in_thread(self._probe)
+            if inspect.isawaitable(life):
+                await life
+        await self._send(request, pb_utils.InferenceResponse([]), final=True)
+
+    async def _send(self, request: Request, response: Any = None, final: bool = False) -> None:
+        """Send on a thread, as a caller who is killed meanwhile would keep this thread for ever."""
+        if not request.is_abandoned():
+            with contextlib.suppress(Hopeless):
+                await self._sends.run(
+                    request.sender.send, response, final, hopeless=lambda: "gone" if request.is_abandoned() else ""
                 )
-                job.response = self._failure(request, full)
-            if job.response is not None:
-                sender.send(job.response, final=True)
-                continue
-            key = request.request_id()
-            self._in_flight.start(
-                key if key and key not in self._in_flight else uuid.uuid4().hex,
-                functools.partial(answer, request, job.rows, sender),
-                lambda error, request=request, sender=sender: sender.send(self._failure(request, error), final=True),  # type: ignore[misc]
-                sender.is_cancelled,
-            )
 
-    # ---- requests and responses
+    # ---- what all requests go through
 
-    def _rows(self, request: Any) -> list[Row]:
+    def _received(self, raw: Any, later: bool = False, by_sender: bool = False) -> Request:
+        """The request; answered already if it is a sign of life, or if nobody may or will have its answer.
+
+        Args:
+            later: signs of life are for the event loop to give.
+            by_sender: what is answered before `execute` returns is sent and not returned.
+        """
+        request = Request(raw, self._pulses, self._token, by_sender)
+        if request.canary and not later:
+            self._attempt(request, partial(self._show_life_now, request))
+        else:
+            self._attempt(request, partial(self._check, request))
+        return request
+
+    def _show_life_now(self, request: Request) -> None:
+        if request.canary == DEEP:
+            self._probe()
+        self._return(request, pb_utils.InferenceResponse([]))
+
+    def _check(self, request: Request) -> None:
+        """Raises: what stands against the request before its inputs are looked at."""
+        if self._parameters.get(ACCESS) == PIPELINES and not request.inside:
+            raise NotServed(f"model '{self.name}' is for this server's own pipelines alone: ask one of them")
+        if request.number in self._cancelled:
+            raise asyncio.CancelledError
+        request.check_in_time()
+        missing = [
+            name
+            for name, tensor in self._inputs.items()
+            if not tensor.get("optional") and pb_utils.get_input_tensor_by_name(request.raw, name) is None
+        ]
+        if missing and not request.canary:
+            raise InvalidInput(f"{', '.join(missing)} of model '{self.name}' must be sent")
+
+    def _admitted(self, request: Request) -> Ticket:
+        """Raises: Unavailable: the door stays closed."""
+        if self.heart.draining and not request.inside and STEP_OF not in self._parameters:
+            raise full(self.name, "to stop: it is being shut down, and takes no new requests", 5.0)
+        if self._passage and not request.canary:
+            request.tickets = self._passage.admit(len(request.rows))
+        work = sum(self._work(**row) for row in request.rows)
+        return self._door.admit(work, urgent=request.inside)
+
+    def _prepared(self, raw: Any, prepare: Callable[..., Any], by_sender: bool = False) -> Request:
+        """The request with its rows prepared, or already answered."""
+        request = self._received(raw, by_sender=by_sender)
+
+        def prepare_rows() -> None:
+            rows = self._rows(request)
+            if self._passage:
+                request.rows = rows
+                self._admitted(request).leave()
+            request.rows = [prepare(**row) for row in rows]
+
+        if request.response is None:
+            self._attempt(request, prepare_rows)
+        return request
+
+    def _answer(self, requests: list[Request], together: Callable[[list[Request]], None]) -> None:
+        """Have the requests that are still open answered in one go; where that fails, each by itself."""
+        requests = [request for request in requests if request.response is None]
+        if not requests:
+            return
+        started = time.monotonic()
+        try:
+            together(requests)
+        except Exception as error:
+            left = [request for request in requests if request.response is None]
+            if len(requests) == 1 and left:
+                self._fail(left[0], error)
+            for request in left if len(requests) > 1 else ():
+                self._answer([request], together)
+        else:
+            self._pace.add(sum(len(request.rows) for request in requests), time.monotonic() - started)
+            self.heart.set("pace", self._pace.value)
+        self.heart.set("seen", max([int(self.heart.get("seen")), *(t for r in requests for t in r.tickets)]))
+
+    def _attempt(self, request: Request, step: Callable[[], None]) -> None:
+        """Take a step of a request's way; an error is its answer."""
+        try:
+            step()
+        except (Exception, asyncio.CancelledError) as error:
+            self._fail(request, error)
+
+    def _return(self, request: Request, response: Any) -> None:
+        self._respond(request, response)
+        self.heart.succeeded()
+
+    def _fail(self, request: Request, error: BaseException) -> None:
+        self._respond(request, self._answers.failure(request, error))
+        self.heart.progressed()
+
+    def _respond(self, request: Request, response: Any) -> None:
+        """The answer, to be returned; or sent, on a thread: see `_send`."""
+        request.response = response
+        if request.by_sender:
+            self._sends.submit(request.sender.send, response, True)
+
+    def _rows(self, request: Request) -> list[Row]:
         """One dict of plain values per row of the batch axis.
 
         Raises: InvalidInput: text that is not UTF-8.
         """
-        tensors = {name: pb_utils.get_input_tensor_by_name(request, name) for name in self._inputs}
-        columns = {
-            name: [value_of(name, row, self._inputs[name]) for row in tensor.as_numpy()]
-            for name, tensor in tensors.items()
-            if tensor is not None
-        }
+        columns = {}
+        for name, config in self._inputs.items():
+            tensor = pb_utils.get_input_tensor_by_name(request.raw, name)
+            if tensor is not None and name != TICKET:
+                columns[name] = [value_of(name, row, _is_one_value(config)) for row in tensor.as_numpy()]
+            elif tensor is not None:
+                request.tickets = [int(row[0]) for row in tensor.as_numpy()]
         count = max(map(len, columns.values()), default=1)
         return [{name: values[row] for name, values in columns.items()} for row in range(count)]
 
-    def _control(self, request: Any) -> Any:
-        """The answer to a request that is for this layer and not for the model; None for all others."""
-        parameters = _parameters(request)
-        if "cancel" in parameters:  # a pipeline stops its child, which Triton itself does not
-            self._in_flight.cancel(str(parameters["cancel"]))
-        elif "canary" not in parameters:  # the watchdog asks whether this process still answers
-            return None
-        return pb_utils.InferenceResponse([])
+    @cached_property
+    def _in_flight(self) -> InFlight:
+        in_flight = InFlight()
+        self.watch(in_flight.fault)
+        return in_flight
 
-    def _response(self, request: Any, rows: list[Row]) -> Any:
-        """The outputs that were asked for, all rows stacked along the batch axis."""
-        tensors = []
-        for name in request.requested_output_names():
-            values = [array_of(self._outputs[name], row[name]) for row in rows if name in row]
-            if len({value.shape for value in values}) > 1:
-                raise InvalidInput(f"'{name}' differs in length between the {len(rows)} rows: send one row per request")
-            if values:
-                tensors.append(pb_utils.Tensor(name, np.stack(values)))
-        return pb_utils.InferenceResponse(tensors)
+    @cached_property
+    def _sends(self) -> WaitingThreads:
+        sends = WaitingThreads("responses", SENDING_THREADS)
+        self.watch(sends.fault)
+        return sends
 
-    async def _response_later(self, request: Any, rows: list[Row]) -> Any:
-        """`_response`, on a thread where a value is still to be made, such as a PNG file."""
-        if any(callable(value) for row in rows for value in row.values()):
-            return await asyncio.to_thread(self._response, request, rows)
-        return self._response(request, rows)
-
-    def _failure(self, request: Any, error: BaseException) -> Any:
-        """The error response. An unexpected error is logged by type and place: its words may be the caller's."""
-        code, message = _code(error), str(error) or "the request was cancelled"
-        if code is None:
-            where = "".join(traceback.format_tb(error.__traceback__))
-            number = request.request_id() or "without id"
-            pb_utils.Logger.log_error(f"model '{self.name}', request {number}: {type(error).__name__}\n{where}")
-            code = pb_utils.TritonError.INTERNAL
-            message = f"model '{self.name}' failed ({type(error).__name__}); the server's log says where"
-        if CALL in _parameters(request):
-            message = f"{code.name}: {message}"
-        return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
+    def _cancel(self, number: str) -> None:
+        self._in_flight.cancel(number)
 
 
 def _is_one_value(tensor: dict[str, Any]) -> bool:
     return [int(dim) for dim in tensor["dims"]] == [1]
-
-
-def _parameters(request: Any) -> dict[str, Any]:
-    return dict(json.loads(request.parameters() or "{}"))
-
-
-def _code(error: BaseException) -> Any:
-    """Triton's status code for an error that is written for the caller; None for all others."""
-    if isinstance(error, CallFailed):
-        return error.code
-    codes = {
-        InvalidInput: pb_utils.TritonError.INVALID_ARG,
-        Unavailable: pb_utils.TritonError.UNAVAILABLE,
-        NotServed: pb_utils.TritonError.UNSUPPORTED,
-        asyncio.CancelledError: pb_utils.TritonError.CANCELLED,
-    }
-    return next((code for kind, code in codes.items() if isinstance(error, kind)), None)

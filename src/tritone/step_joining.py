@@ -36,11 +36,15 @@ class _Waiting:
 
 
 class JoinedSteps:
-    """`predict_noise` of many coroutines, at most `max_rows` rows a call."""
+    """`predict_noise` of many coroutines.
 
-    def __init__(self, predict_noise: PredictNoise, max_rows: int) -> None:
+    A call has at most `max_rows` rows and, but for one image's, at most `max_values` numbers of latents (0: any), so
+    that a call ends in seconds and whoever waits for it knows that it is still being worked on.
+    """
+
+    def __init__(self, predict_noise: PredictNoise, max_rows: int, max_values: int = 0) -> None:
         self._predict_noise = predict_noise
-        self._max_rows = max_rows
+        self._max_rows, self._max_values = max_rows, max_values
         self._waiting: dict[tuple[torch.Size, ...], list[_Waiting]] = {}
         self._lanes: set[asyncio.Task[None]] = set()
 
@@ -64,31 +68,39 @@ class JoinedSteps:
         return await waiting.answer
 
     async def _run(self, shape: tuple[torch.Size, ...]) -> None:
-        """Call after call, until nobody of this shape comes back."""
-        while True:
-            for _ in range(COMING_BACK):
-                await asyncio.sleep(0)
-            waiting = [each for each in self._waiting[shape] if not each.answer.done()]
-            if not waiting:
-                del self._waiting[shape]
-                return
-            self._waiting[shape] = []
-            await asyncio.gather(*(self._answer(group) for group in self._groups(waiting)))
+        """Call after call, until nobody of this shape comes back. However it ends, nobody is left waiting."""
+        waiting: list[_Waiting] = []
+        try:
+            while True:
+                for _ in range(COMING_BACK):
+                    await asyncio.sleep(0)
+                waiting = [each for each in self._waiting[shape] if not each.answer.done()]
+                if not waiting:
+                    return
+                self._waiting[shape] = []
+                await asyncio.gather(*(self._answer(group) for group in self._groups(waiting)))
+        finally:
+            for each in (*waiting, *self._waiting.pop(shape)):
+                if not each.answer.done():
+                    each.answer.set_exception(RuntimeError("the steps of this size have come to an end"))
 
     def _groups(self, waiting: list[_Waiting]) -> list[list[_Waiting]]:
-        """As few calls as `max_rows` allows; one image's rows stay together."""
+        """As few calls as `max_rows` allows; one image's rows stay together. Of large pictures fewer go in a call."""
         groups: list[list[_Waiting]] = [[]]
+        most = self._max_rows
+        if self._max_values:
+            most = min(most, self._max_values // waiting[0].tensors[0][0].numel())
         for each in waiting:
-            if groups[-1] and sum(other.rows for other in groups[-1]) + each.rows > self._max_rows:
+            if groups[-1] and sum(other.rows for other in groups[-1]) + each.rows > most:
                 groups.append([])
             groups[-1].append(each)
         return groups
 
     async def _answer(self, group: list[_Waiting]) -> None:
         """One call for the group; if it fails, each is asked for by itself, so that only the one at fault fails."""
-        columns = zip(*(each.tensors for each in group), strict=True)
-        joined = [torch.cat(column) if len(column) > 1 else column[0] for column in columns]
         try:
+            columns = zip(*(each.tensors for each in group), strict=True)
+            joined = [torch.cat(column) if len(column) > 1 else column[0] for column in columns]
             predictions = torch.split(await self._predict_noise(*joined), [each.rows for each in group])
         except Exception as error:
             if len(group) > 1:

@@ -27,7 +27,12 @@ class Worker(Generic[Item, Result]):
         self._waiting: list[tuple[float, int, Item, Future[Result]]] = []
         self._numbers = itertools.count()  # equal deadlines: first come, first served
         self._changed = threading.Condition()
-        threading.Thread(target=self._run, name="worker", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._thread.start()
+
+    def fault(self) -> str:
+        """What is wrong; "" while nothing is."""
+        return "" if self._thread.is_alive() else "its working thread has ended"
 
     async def __call__(self, item: Item, patience_s: float = 0.0) -> Result:
         """The result for an item that is wanted `patience_s` from now."""
@@ -50,6 +55,8 @@ class Worker(Generic[Item, Result]):
             return
         try:
             results = self._work([item for item, _ in jobs])
+            if len(results) != len(jobs):
+                raise RuntimeError(f"{len(jobs)} items gave {len(results)} results")
         except BaseException as error:
             if len(jobs) == 1:
                 jobs[0][1].set_exception(error)

@@ -123,8 +123,12 @@ class Whisper:
         model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         tokenizer = WhisperTokenizer.from_pretrained(directory, local_files_only=True)
         whisper = cls(model, tokenizer, device, precision, shortest_context)
-        whisper.transcribe([Window(np.zeros((whisper.n_mels, N_FRAMES), np.float32), word_timestamps=True)])
+        whisper.warm_up()
         return whisper
+
+    def warm_up(self) -> None:
+        """Hear a silent window."""
+        self.transcribe([Window(np.zeros((self.n_mels, N_FRAMES), np.float32), word_timestamps=True)])
 
     @property
     def languages(self) -> list[str]:

@@ -118,7 +118,7 @@ class InferenceRequest:
     def __init__(
         self, model_name="", requested_output_names=(), inputs=(), request_id="", parameters=None, preferred_memory=None
     ):
-        self.model_name, self.cancelled = model_name, False
+        self.model_name, self.cancelled, self.microseconds = model_name, False, 0
         self._outputs, self._id, self._parameters = list(requested_output_names), request_id, parameters or {}
         self._inputs = {tensor.name(): tensor for tensor in inputs}
         self.preferred_memory = preferred_memory
@@ -132,6 +132,10 @@ class InferenceRequest:
 
     def parameters(self):
         return json.dumps(self._parameters)
+
+    def timeout(self):
+        """Microseconds; 0 is none."""
+        return self.microseconds
 
     def requested_output_names(self):
         return self._outputs

@@ -11,6 +11,12 @@ import triton_python_backend_utils as pb_utils
 from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
+from tritone import pulse
+
+ONE_RESPONSE = {
+    *("audio_decoder", "image_decoder", "clip_image_processor", "clip_image_encoder", "clip_tokenizer"),
+    *("clip_text_encoder", "forced_aligner", "sd_text_encoder", "sd_unet", "sd_vae_decoder", "sd_vae_encoder"),
+}
 REPOSITORY = Path(__file__).parents[2] / "model_repository"
 
 
@@ -52,16 +58,18 @@ class Served:
         """A request whose keyword arguments are lists: one value per row."""
         types = {tensor["name"]: tensor["data_type"] for tensor in self.config["input"]}
         tensors = [pb_utils.Tensor(name, column(types[name], values)) for name, values in rows.items()]
-        return pb_utils.InferenceRequest("", _outputs or self.outputs, tensors, _id, _parameters)
+        inside = {"token": pulse.token(pulse.folder())}  # networks answer only the models of their own server
+        return pb_utils.InferenceRequest("", _outputs or self.outputs, tensors, _id, inside | (_parameters or {}))
 
     def execute(self, *requests, wait_s=60):
-        """The responses of each request: one for plain models, a list for those that answer later."""
-        returned = self.model.execute(list(requests))
-        if returned is not None:
-            return returned
+        """The responses of each request: a list for models that stream or are faces, one for all others."""
+        for request, response in zip(requests, self.model.execute(list(requests)) or (), strict=False):
+            if response is not None:
+                request.sender.send(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
         for request in requests:
             assert request.sender.final.wait(wait_s), "a request was never answered"
-        return [request.sender.responses for request in requests]
+        answers = [request.sender.responses for request in requests]
+        return [response for [response] in answers] if self.config["name"] in ONE_RESPONSE else answers
 
 
 def column(data_type, values):

@@ -3,18 +3,26 @@
 import asyncio
 import json
 import threading
+import time
 
 import numpy as np
 import pytest
 import triton_python_backend_utils as pb_utils
 
-from tritone import bls, serving
+from tritone import bls, cancelling, pulse, serving
 from tritone.errors import InvalidInput
 
 INVALID, INTERNAL = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.INTERNAL
 
 
-def make_model(parameters=None, **config):
+def wait_until(condition):
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < 10
+        time.sleep(0.005)
+
+
+def make_model(parameters=None, name="m", **config):
     config = {
         "input": [
             {"name": "text", "data_type": "TYPE_STRING", "dims": [1]},
@@ -30,11 +38,15 @@ def make_model(parameters=None, **config):
     }
     args = {
         "model_config": json.dumps(config),
-        "model_name": "m",
+        "model_name": name,
         "model_instance_kind": "CPU",
         "model_instance_device_id": "0",
     }
     return serving.Model(args)
+
+
+def make_streaming():
+    return make_model(model_transaction_policy={"decoupled": True})
 
 
 def request(*texts, outputs=("text", "values"), parameters=None, number=None, request_id="", pictures=None):
@@ -154,7 +166,7 @@ def test_rows_of_different_length_in_one_request_are_refused():
 
 
 def test_a_canary_is_answered_without_the_model():
-    [response] = make_model().run_each([request("crash", parameters={"canary": True})], upper)
+    [response] = make_model().run_each([request("crash", parameters=inside(canary="canary"))], upper)
     assert not response.has_error()
 
 
@@ -162,6 +174,13 @@ def finish(*requests):
     for one in requests:
         assert one.sender.final.wait(5), "never answered"
     return [one.sender.responses for one in requests]
+
+
+def later(model, requests, infer):
+    """What Triton does with a model that answers later: it sends what `execute` returns."""
+    for one, response in zip(requests, model.answer_later(requests, infer), strict=True):
+        if response is not None:
+            one.sender.send(response, pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 
 
 def test_answers_that_come_later_overlap_and_reach_their_callers():
@@ -174,7 +193,8 @@ def test_answers_that_come_later_overlap_and_reach_their_callers():
         return {"text": text.upper()}
 
     requests = [request("a"), request("b"), request("c")]
-    model.answer_later(requests, infer, limit=3)
+    model.open_door(serving.DoorSettings(max_in_flight=3, max_wait_s=60))
+    later(model, requests, infer)
     assert [texts(response) for [response] in finish(*requests)] == [["A"], ["B"], ["C"]]
 
 
@@ -186,7 +206,8 @@ def test_over_the_limit_is_refused_at_once_and_the_rest_go_on():
         return {"text": text}
 
     requests = [request("a"), request("b"), request("c")]
-    model.answer_later(requests, infer, limit=2)
+    model.open_door(serving.DoorSettings(max_in_flight=2, max_wait_s=60))
+    later(model, requests, infer)
     [[refused]] = finish(requests[2])
     assert refused.error().code() == pb_utils.TritonError.UNAVAILABLE
     assert "2 requests in flight" in refused.error().message()
@@ -200,7 +221,7 @@ def test_a_coroutine_that_fails_still_answers(word, code):
         return upper(text)
 
     one = request(word)
-    make_model().answer_later([one], infer, limit=1)
+    later(make_model(), [one], infer)
     [[response]] = finish(one)
     assert response.error().code() == code
 
@@ -211,7 +232,7 @@ def test_a_stream_sends_its_rows_in_order_and_then_final():
             yield {"text": letter}
 
     one = request("abc")
-    make_model().stream([one], generate, limit=1)
+    make_streaming().stream([one], generate)
     [responses] = finish(one)
     assert [texts(response) for response in responses] == [["a"], ["b"], ["c"]]
 
@@ -222,7 +243,7 @@ def test_a_stream_that_fails_midway_sends_the_error_and_final():
         raise InvalidInput("too long")
 
     one = request("a")
-    make_model().stream([one], generate, limit=1)
+    make_streaming().stream([one], generate)
     [[first, second]] = finish(one)
     assert texts(first) == ["a"]
     assert second.error().message() == "too long"
@@ -242,7 +263,7 @@ def endless(stopped):
 
 def test_a_caller_who_leaves_stops_the_work():
     one, stopped = request("a"), threading.Event()
-    make_model().stream([one], endless(stopped), limit=1)
+    make_streaming().stream([one], endless(stopped))
     assert one.sender.first.wait(5)
     one.cancelled = True
     [responses] = finish(one)
@@ -250,15 +271,44 @@ def test_a_caller_who_leaves_stops_the_work():
     assert stopped.wait(5)
 
 
-def test_a_parent_can_cancel_its_child_by_request_id():
-    model, child, stopped = make_model(), request("a", request_id="child-1"), threading.Event()
-    model.stream([child], endless(stopped), limit=1)
+def inside(**more):
+    """The parameters by which processes of one server know each other."""
+    return {"token": pulse.token(pulse.folder()), **more}
+
+
+def test_a_fellow_model_cancels_its_call_by_a_private_number_however_long_the_queue_is():
+    model, child, stopped = make_streaming(), request("a", request_id="child-1", parameters=inside()), threading.Event()
+    model.stream([child], endless(stopped))
     assert child.sender.first.wait(5)
-    message = request("a", parameters={"cancel": "child-1"})
-    model.stream([message], endless(stopped), limit=1)
-    finish(message, child)
+    cancelling.cancel(pulse.folder(), "m", "child-1")
+    finish(child)
     assert stopped.wait(5)
     assert child.sender.responses[-1].error().code() == pb_utils.TritonError.CANCELLED
+
+
+def test_a_call_that_was_cancelled_while_it_stood_in_a_queue_is_not_computed():
+    model = make_model()
+    cancelling.cancel(pulse.folder(), "m", "child-2")
+    wait_until(lambda: "child-2" in model._cancelled)
+    [response] = model.run_each([request("crash", request_id="child-2", parameters=inside())], upper)
+    assert response.error().code() == pb_utils.TritonError.CANCELLED
+
+
+def test_a_stranger_who_guesses_a_request_id_cancels_nothing():
+    """The id is the caller's own choice; only calls that carry the server's token are known by it."""
+    model, victim, free = make_model(), request("a", request_id="mine"), threading.Event()
+
+    async def infer(text):
+        await asyncio.to_thread(free.wait)
+        return {"text": text.upper()}
+
+    later(model, [victim], infer)
+    cancelling.cancel(pulse.folder(), "m", "mine")
+    stranger = request("b", parameters={"cancel": "mine", "token": "guessed"})
+    wait_until(lambda: "mine" in model._cancelled)
+    free.set()
+    later(model, [stranger], infer)
+    assert [texts(response) for [response] in finish(victim, stranger)] == [["A"], ["B"]]
 
 
 def test_a_failed_bls_call_keeps_its_sentence_and_code():
@@ -269,13 +319,13 @@ def test_a_failed_bls_call_keeps_its_sentence_and_code():
         return await bls.call("child", {"text": text}, ["text"])
 
     one = request("a")
-    make_model().answer_later([one], infer, limit=1)
+    later(make_model(), [one], infer)
     [[response]] = finish(one)
     assert (response.error().code(), response.error().message()) == (INVALID, "audio is empty")
 
 
 def test_a_child_writes_its_code_in_front_of_its_sentence_because_the_server_drops_it():
-    [response] = make_model().run_each([request("bad", parameters={"bls": True})], upper)
+    [response] = make_model().run_each([request("bad", parameters={"status": True})], upper)
     pb_utils.MODELS["child"] = lambda _: [
         pb_utils.InferenceResponse(error=pb_utils.TritonError(response.error().message(), INTERNAL))
     ]
@@ -284,19 +334,51 @@ def test_a_child_writes_its_code_in_front_of_its_sentence_because_the_server_dro
         return await bls.call("child", {"text": text}, ["text"])
 
     one = request("a")
-    make_model().answer_later([one], infer, limit=1)
+    later(make_model(), [one], infer)
     [[answer]] = finish(one)
     assert (answer.error().code(), answer.error().message()) == (INVALID, "text is 'bad', must be good")
 
 
-def test_leaving_a_bls_stream_cancels_the_child():
-    seen, told = [], threading.Event()
+def leave(begin):
+    """A model that calls `child` in the way of `begin`, whose caller leaves meanwhile: the child hears of it."""
+    seen, stopped = [], threading.Event()
+    child_model = make_model(name="child")
 
     def child(one):
         seen.append(one)
-        if "cancel" in json.loads(one.parameters()):
-            told.set()
-            return [pb_utils.InferenceResponse([])]
+        wait_until(lambda: one.request_id() in child_model._cancelled)
+        stopped.set()
+        return [pb_utils.InferenceResponse(error=pb_utils.TritonError("stopped"))]
+
+    pb_utils.MODELS["child"] = child
+    one = request("a")
+    later(make_model(), [one], begin)
+    wait_until(lambda: seen)
+    one.cancelled = True
+    [[response]] = finish(one)
+    assert response.error().code() == pb_utils.TritonError.CANCELLED
+    assert stopped.wait(5)
+
+
+def test_a_caller_who_leaves_before_the_childs_answer_cancels_the_child():
+    async def infer(text):
+        return await bls.call("child", {"text": text}, ["text"])
+
+    leave(infer)
+
+
+def test_a_caller_who_leaves_before_the_childs_first_response_cancels_the_child():
+    async def infer(text):
+        return [row async for row in bls.call_stream("child", {"text": text}, ["text"])][-1]
+
+    leave(infer)
+
+
+def test_leaving_a_bls_stream_in_its_middle_cancels_the_child():
+    child_model, seen = make_model(name="child"), []
+
+    def child(one):
+        seen.append(one)
         rows = [pb_utils.Tensor("text", np.array([[b"x"]], np.object_))]
         return [pb_utils.InferenceResponse(rows)] * 3
 
@@ -309,11 +391,10 @@ def test_leaving_a_bls_stream_cancels_the_child():
         return {"text": bls.text(first["text"])}
 
     one = request("a")
-    make_model().answer_later([one], infer, limit=1)
+    later(make_model(), [one], infer)
     [[response]] = finish(one)
     assert texts(response) == ["x"]
-    assert told.wait(5)
-    assert json.loads(seen[1].parameters())["cancel"] == seen[0].request_id() != ""
+    wait_until(lambda: seen[0].request_id() in child_model._cancelled)
 
 
 def test_requests_are_answered_as_soon_as_their_rows_are_done_and_bad_ones_alone():
@@ -324,12 +405,17 @@ def test_requests_are_answered_as_soon_as_their_rows_are_done_and_bad_ones_alone
     def infer(rows):
         for place in reversed(range(len(rows))):
             yield place, {"text": rows[place].upper()}
-            order.append({text for text, sender in senders.items() if sender.final.is_set()})
+            wait_until(lambda: len(answered()) > len(order))
+            order.append(answered())
+
+    def answered():
+        return {text for text, sender in senders.items() if sender.final.is_set()}
 
     def prepare(text):
         return upper(text) and text
 
     model.answer_as_done(requests, prepare, infer)
+    finish(*requests)
     assert order == [{"bad"}, {"bad", "two"}, {"bad", "two", "fast"}, {"bad", "two", "fast", "slow"}]
     assert [texts(senders[name].responses[0]) for name in ("slow", "fast", "two")] == [
         ["SLOW"],
@@ -351,7 +437,7 @@ def test_a_batch_that_fails_in_its_middle_is_run_again_row_by_row():
             yield place, {"text": row}
 
     model.answer_as_done(requests, lambda text: text, infer)
-    first, fault, last = (each.sender.responses for each in requests)
+    first, fault, last = finish(*requests)
     assert (texts(first[0]), texts(last[0])) == (["first"], ["last"])
     assert fault[0].error().code() == INTERNAL
     assert [len(first), len(fault), len(last)] == [1, 1, 1]
@@ -365,6 +451,6 @@ def test_a_request_whose_rows_never_come_is_answered_all_the_same():
         yield from ((place, {"text": row}) for place, row in enumerate(rows) if row != "forgotten")
 
     model.answer_as_done(requests, lambda text: text, infer)
-    answered, forgotten = (each.sender.responses for each in requests)
+    answered, forgotten = finish(*requests)
     assert [texts(response) for response in answered] == [["answered"]]
     assert [response.error().code() for response in forgotten] == [INTERNAL]

@@ -11,7 +11,7 @@ import pytest
 import torch
 import triton_python_backend_utils as pb_utils
 
-from tritone import bls, serving
+from tritone import bls, pulse, serving
 from tritone.errors import InvalidInput
 
 INVALID, INTERNAL = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.INTERNAL
@@ -68,7 +68,13 @@ def test_a_request_at_fault_fails_alone(model):
 
 
 def test_only_requested_outputs_are_sent_and_a_canary_is_answered_without_the_model(model):
-    one, canary = model.run_tensors([request([1], outputs=("z",)), request([13], parameters={"canary": True})], double)
+    one, canary = model.run_tensors(
+        [
+            request([1], outputs=("z",)),
+            request([13], parameters={"canary": "canary", "token": pulse.token(pulse.folder())}),
+        ],
+        double,
+    )
     assert [tensor.name() for tensor in one.output_tensors()] == ["z"]
     assert not canary.has_error()
 
@@ -123,6 +129,6 @@ def test_a_row_without_anything_that_was_asked_for_is_not_sent(model):
         yield {"y": x, "z": x}
 
     asked = request([1])
-    model.stream([asked], generate, 4)
+    model.stream([asked], generate)
     assert asked.sender.final.wait(10)
     assert [y(response) for response in asked.sender.responses] == [[[1]]]

@@ -1,9 +1,10 @@
 """Sound files to mono 16 kHz samples. The decoding itself is tritone/audio.py."""
 
-from tritone import audio, serving
+from tritone import audio, estimates, serving
+from tritone.urgency import Worker
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     max_bytes: int
     max_seconds: float
 
@@ -11,11 +12,17 @@ class Settings(serving.Settings):
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
+        self.settings = settings = self.triton.settings(Settings)
+        self.triton.open_door(settings, estimates.seconds_of_sound)
+        self.worker = Worker(self._decode_all)
+        self.triton.watch(self.worker.fault)
 
     def execute(self, requests):
-        return self.triton.run_each(requests, self._decode)
+        return self.triton.answer_later(requests, self._decode)
 
-    def _decode(self, audio_bytes):
-        samples = audio.decode(audio_bytes, self.settings.max_bytes, self.settings.max_seconds)
+    def _decode_all(self, files):
+        return [audio.decode(file, self.settings.max_bytes, self.settings.max_seconds) for file in files]
+
+    async def _decode(self, audio_bytes):
+        samples = await self.worker(audio_bytes)
         return {"audio": samples, "duration": len(samples) / audio.SAMPLING_RATE}

@@ -15,6 +15,7 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         self.encoder = ImageEncoder.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        self.triton.probe(self.encoder.warm_up)
 
     def execute(self, requests):
         return self.triton.run_batched(requests, self.encoder.prepare, self._encode)

@@ -5,9 +5,10 @@ It decodes too: the pixels of a photograph would be a hundred times as much to c
 
 from tritone import checkpoints, serving
 from tritone.image import decode
+from tritone.urgency import Worker
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
     max_bytes: int
     max_pixels: int
@@ -18,12 +19,19 @@ class TritonPythonModel:
         from tritone.clip import ImageProcessor
 
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
-        self.processor = ImageProcessor.load(checkpoints.path(self.settings.checkpoint))
+        self.settings = settings = self.triton.settings(Settings)
+        self.triton.open_door(settings)
+        self.triton.open_passage("clip_image_encoder", settings.max_wait_s)
+        self.processor = ImageProcessor.load(checkpoints.path(settings.checkpoint))
+        self.worker = Worker(self._process_all)
+        self.triton.watch(self.worker.fault)
 
     def execute(self, requests):
-        return self.triton.run_each(requests, self._process)
+        return self.triton.answer_later(requests, self._process)
 
-    def _process(self, image_bytes):
-        image = decode(image_bytes, self.settings.max_bytes, self.settings.max_pixels)
-        return {"pixel_values": self.processor.pixel_values(image)}
+    def _process_all(self, files):
+        pictures = [decode(file, self.settings.max_bytes, self.settings.max_pixels) for file in files]
+        return [self.processor.pixel_values(picture) for picture in pictures]
+
+    async def _process(self, image_bytes):
+        return {"pixel_values": await self.worker(image_bytes)}

@@ -8,6 +8,7 @@ from tritone import checkpoints, serving
 class Settings(serving.Settings):
     checkpoint: str
     max_characters: int
+    max_wait_s: float
 
 
 class TritonPythonModel:
@@ -16,6 +17,7 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
+        self.triton.open_passage("clip_text_encoder", settings.max_wait_s)
         self.tokenizer = Tokenizer.load(checkpoints.path(settings.checkpoint), settings.max_characters)
 
     def execute(self, requests):

@@ -1,12 +1,15 @@
 """Forced alignment: audio and its text to word times. The aligner itself is tritone/alignment.py."""
 
 from tritone import checkpoints, serving
+from tritone.threads import in_thread
+from tritone.urgency import Worker
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
     dtype: str
     max_seconds: float
+    at_a_time: int  # recordings in one pass of the network
 
 
 class TritonPythonModel:
@@ -17,18 +20,19 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
         self.aligner = Aligner.load(folder, self.triton.device, settings.dtype, settings.max_seconds)
+        self.triton.open_door(settings, lambda audio, **_: float(audio.size))
+        self.worker = Worker(self.aligner.align, settings.at_a_time)
+        self.triton.watch(self.worker.fault)
 
     def execute(self, requests):
-        return self.triton.run_batched(requests, self.aligner.prepare, self._align)
+        return self.triton.answer_later(requests, self._align)
 
-    def _align(self, readings):
-        return [
-            {
-                "word": [word.word for word in alignment.words],
-                "start": [word.start for word in alignment.words],
-                "end": [word.end for word in alignment.words],
-                "score": [word.score for word in alignment.words],
-                "matches": alignment.matches,
-            }
-            for alignment in self.aligner.align(readings)
-        ]
+    async def _align(self, **inputs):
+        alignment = await self.worker(await in_thread(self.aligner.prepare, **inputs))
+        return {
+            "word": [word.word for word in alignment.words],
+            "start": [word.start for word in alignment.words],
+            "end": [word.end for word in alignment.words],
+            "score": [word.score for word in alignment.words],
+            "matches": alignment.matches,
+        }

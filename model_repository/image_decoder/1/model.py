@@ -1,9 +1,10 @@
 """PNG, JPEG and WebP files to RGB pixels. The decoding itself is tritone/image.py."""
 
 from tritone import image, serving
+from tritone.urgency import Worker
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     max_bytes: int
     max_pixels: int
 
@@ -11,10 +12,16 @@ class Settings(serving.Settings):
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
+        self.settings = settings = self.triton.settings(Settings)
+        self.triton.open_door(settings)
+        self.worker = Worker(self._decode_all)
+        self.triton.watch(self.worker.fault)
 
     def execute(self, requests):
-        return self.triton.run_each(requests, self._decode)
+        return self.triton.answer_later(requests, self._decode)
 
-    def _decode(self, image_bytes):
-        return {"image": image.decode(image_bytes, self.settings.max_bytes, self.settings.max_pixels)}
+    def _decode_all(self, files):
+        return [image.decode(file, self.settings.max_bytes, self.settings.max_pixels) for file in files]
+
+    async def _decode(self, image_bytes):
+        return {"image": await self.worker(image_bytes)}

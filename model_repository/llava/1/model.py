@@ -1,13 +1,13 @@
 """LLaVA, streaming: a picture and a question in, the answer piece by piece. The model itself is tritone/llava.py."""
 
-import asyncio
 from contextlib import aclosing
 from dataclasses import asdict
 
 from tritone import checkpoints, serving
+from tritone.threads import in_thread
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
     dtype: str
     quantization: str
@@ -36,13 +36,15 @@ class TritonPythonModel:
         self.llava = Llava.load(folder, self.triton.device, limits, loading, capacity, adapters)
         self.triton.log(self.llava.describe())
         self.triton.publish(self.llava.engine.measurements)
-        self.limit = settings.slots + settings.max_queue
+        self.triton.watch(self.llava.engine.fault)
+        self.triton.probe(self.llava.say_something)
+        self.triton.open_door(settings)
 
     def execute(self, requests):
-        self.triton.stream(requests, self._answer, self.limit)
+        self.triton.stream(requests, self._answer)
 
     async def _answer(self, **inputs):
-        chat = await asyncio.to_thread(self.llava.prepare, **inputs)
+        chat = await in_thread(self.llava.prepare, **inputs)
         async with aclosing(self.llava.stream(chat)) as pieces:
             async for piece in pieces:
                 yield {"text_output": piece.text, **{k: v for k, v in asdict(piece).items() if k != "text"}}

@@ -7,17 +7,13 @@ from tritone import bls, serving
 OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
 
 
-class Settings(serving.Settings):
-    max_in_flight: int
-
-
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
+        self.triton.open_door(self.triton.settings(serving.DoorSettings))
 
     def execute(self, requests):
-        self.triton.answer_later(requests, self._answer, self.settings.max_in_flight)
+        return self.triton.answer_later(requests, self._answer)
 
     async def _answer(self, **inputs):
         stream = bls.call_stream("llava", {**inputs, "stream_unit": "none"}, OUTPUTS)

@@ -17,6 +17,7 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)
         self.encoder = TextEncoder(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        self.triton.probe(self.encoder.warm_up)
 
     def execute(self, requests):
         return self.triton.run_batched(requests, self._prepare, self._encode)

@@ -17,6 +17,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
         self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing)
+        self.triton.probe(self.unet.warm_up)
 
     def execute(self, requests):
         return self.triton.run_tensors(requests, self.unet)

@@ -21,6 +21,7 @@ class TritonPythonModel:
         self.decoder = VaeDecoder(
             folder, device, settings.dtype, settings.slicing, settings.tiling, settings.safety_checker
         )
+        self.triton.probe(self.decoder.warm_up)
 
     def execute(self, requests):
         return self.triton.run_tensors(requests, self.decoder)

@@ -18,6 +18,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         folder, device = checkpoints.path(settings.checkpoint), self.triton.device
         self.encoder = VaeEncoder(folder, device, settings.dtype, settings.slicing, settings.tiling)
+        self.triton.probe(self.encoder.warm_up)
 
     def execute(self, requests):
         return self.triton.run_tensors(requests, self.encoder)

@@ -2,22 +2,18 @@
 
 import numpy as np
 
-from tritone import audio, bls, serving
+from tritone import audio, bls, estimates, serving
 
 SPOKEN = ("audio_wav", "word", "word_start", "word_end")
-
-
-class Settings(serving.Settings):
-    max_in_flight: int
 
 
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
+        self.triton.open_door(self.triton.settings(serving.DoorSettings), estimates.characters)
 
     def execute(self, requests):
-        self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
+        return self.triton.answer_later(requests, self._speak)
 
     async def _speak(self, text, voice="", language="", speed=1.0):
         options = {

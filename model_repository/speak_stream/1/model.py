@@ -4,15 +4,14 @@ from contextlib import aclosing
 
 import numpy as np
 
-from tritone import bls, clauses, serving
+from tritone import bls, clauses, estimates, serving
 from tritone.errors import InvalidInput
 from tritone.overlap import in_order
 
 SPOKEN = ("audio", "sampling_rate", "audio_wav", "audio_bytes", "voice", "word", "word_start", "word_end")
 
 
-class Settings(serving.Settings):
-    max_in_flight: int
+class Settings(serving.DoorSettings):
     max_characters: int
     ahead: int  # clauses that are spoken before the caller has taken the one before
 
@@ -21,9 +20,10 @@ class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
+        self.triton.open_door(self.settings, estimates.characters)
 
     def execute(self, requests):
-        self.triton.stream(requests, self._speak, self.settings.max_in_flight)
+        self.triton.stream(requests, self._speak)
 
     async def _speak(self, text, voice="", language="", speed=1.0, response_format=""):
         if len(text) > self.settings.max_characters:

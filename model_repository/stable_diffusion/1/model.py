@@ -5,13 +5,13 @@ Any number of images are in flight as coroutines of this one process; their step
 
 from pathlib import Path
 
-from tritone import bls, checkpoints, serving
+from tritone import bls, checkpoints, estimates, serving
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
-    max_in_flight: int
     max_rows: int
+    max_values: int  # numbers of latents in one denoising step, but for one image's
     default_steps: int
     default_guidance_scale: float
     default_scheduler: str
@@ -29,19 +29,21 @@ class TritonPythonModel:
         from tritone.stable_diffusion import Limits
 
         self.triton = serving.Model(args)
-        self.settings = s = self.triton.settings(Settings)
+        s = self.triton.settings(Settings)
+        folder = checkpoints.path(s.checkpoint)
+        self.triton.open_door(s, estimates.picture_steps(folder, s.default_steps))
 
         async def decode_image(image_bytes):
             return (await bls.call("image_decoder", {"image_bytes": image_bytes}, ["image"]))["image"]
 
         self.generator = ImageGenerator(
-            checkpoints.path(s.checkpoint),
-            served_networks(bls.call_rows, self.triton.device, s.max_rows),
+            folder,
+            served_networks(bls.call_rows, self.triton.device, s.max_rows, s.max_values),
             decode_image,
-            self.settings.part(Limits),
+            s.part(Limits),
             Defaults(s.default_steps, s.default_guidance_scale, s.default_scheduler),
             Path(s.styles) if s.styles else None,
         )
 
     def execute(self, requests):
-        self.triton.stream(requests, self.generator.generate, self.settings.max_in_flight)
+        self.triton.stream(requests, self.generator.generate)

@@ -2,24 +2,27 @@
 
 from contextlib import aclosing
 
-from tritone import bls, serving
+from tritone import bls, checkpoints, estimates, serving
 from tritone.image import encode_png
 
 # PNG files are made here, and only if they are asked for.
 OUTPUTS = ("image", "seed", "prompt_tokens", "truncated_text")
 
 
-class Settings(serving.Settings):
-    max_in_flight: int
+class Settings(serving.DoorSettings):
+    checkpoint: str
+    default_steps: int
 
 
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
+        settings = self.triton.settings(Settings)
+        folder = checkpoints.path(settings.checkpoint)
+        self.triton.open_door(settings, estimates.picture_steps(folder, settings.default_steps))
 
     def execute(self, requests):
-        self.triton.answer_later(requests, self._draw, self.settings.max_in_flight)
+        return self.triton.answer_later(requests, self._draw)
 
     async def _draw(self, **inputs):
         async with aclosing(bls.call_stream("stable_diffusion", inputs, OUTPUTS)) as responses:

@@ -4,13 +4,12 @@ The pass-through serves ensembles, which cannot branch: a question may be spoken
 tritone/recording.py and tritone/listener.py.
 """
 
-from tritone import bls, serving
+from tritone import bls, estimates, serving
 from tritone.errors import InvalidInput
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
-    max_in_flight: int
     max_windows: int
 
 
@@ -19,11 +18,12 @@ class TritonPythonModel:
         from tritone.listener import Listener
 
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
-        self.listener = Listener.load(self.settings.checkpoint, bls.call, self.settings.max_windows)
+        settings = self.triton.settings(Settings)
+        self.triton.open_door(settings, estimates.seconds_of_sound)
+        self.listener = Listener.load(settings.checkpoint, bls.call, settings.max_windows)
 
     def execute(self, requests):
-        self.triton.answer_later(requests, self._transcribe, self.settings.max_in_flight)
+        return self.triton.answer_later(requests, self._transcribe)
 
     async def _transcribe(self, audio_bytes=None, text_input=None, **options):
         if (audio_bytes is None) == (text_input is None):

@@ -1,11 +1,10 @@
 """Sound files of any length to text, piece by piece in order, each as soon as it has been heard."""
 
-from tritone import bls, serving
+from tritone import bls, estimates, serving
 
 
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
-    max_in_flight: int
     max_windows: int
 
 
@@ -14,8 +13,9 @@ class TritonPythonModel:
         from tritone.listener import Listener
 
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
-        self.listener = Listener.load(self.settings.checkpoint, bls.call, self.settings.max_windows)
+        settings = self.triton.settings(Settings)
+        self.triton.open_door(settings, estimates.seconds_of_sound)
+        self.listener = Listener.load(settings.checkpoint, bls.call, settings.max_windows)
 
     def execute(self, requests):
-        self.triton.stream(requests, self.listener.stream, self.settings.max_in_flight)
+        self.triton.stream(requests, self.listener.stream)

@@ -1,15 +1,13 @@
 """Text to speech, the most urgent clause first. The voices themselves are tritone/tts.py."""
 
-import asyncio
+from tritone import audio, bls, checkpoints, estimates, serving
+from tritone.threads import in_thread
 
-from tritone import audio, bls, checkpoints, serving
 
-
-class Settings(serving.Settings):
+class Settings(serving.DoorSettings):
     checkpoint: str
     espeak_languages: str = ""
     max_characters: int
-    max_in_flight: int
     clause_s: float  # how much longer the next clause of an answer may take than the one before: it is played meanwhile
     at_a_time: int
 
@@ -25,15 +23,18 @@ class TritonPythonModel:
         voices = [checkpoints.path(settings.checkpoint)]
         self.speaker = Speaker.load(voices, self.triton.device, settings.max_characters, languages)
         self.worker = Worker(self.speaker.speak, settings.at_a_time)
+        self.triton.watch(self.worker.fault)
+        self.triton.open_door(settings, estimates.characters)
+        self.triton.probe(lambda: self._speak("One."))
 
     def execute(self, requests):
-        self.triton.answer_later(requests, self._speak, self.settings.max_in_flight)
+        return self.triton.answer_later(requests, self._speak)
 
     async def _speak(self, text, response_format="", index=0, **inputs):
         from tritone.tts import find_words
 
         name = audio.file_format(response_format or "wav")
-        script = await asyncio.to_thread(self.speaker.prepare, text, **inputs)
+        script = await in_thread(self.speaker.prepare, text, **inputs)
         speech = await self.worker(script, max(int(index), 0) * self.settings.clause_s)
         return _answer(speech if speech.words else await find_words(speech, text, bls.call), name)
 

@@ -1,10 +1,9 @@
 """The voice assistant, streaming: the answer clause by clause, aloud. The turn itself is tritone/assistant.py."""
 
-from tritone import bls, serving
+from tritone import bls, estimates, serving
 
 
-class Settings(serving.Settings):
-    max_in_flight: int
+class Settings(serving.DoorSettings):
     ahead: int
     max_lead_s: float
 
@@ -14,9 +13,10 @@ class TritonPythonModel:
         from tritone.assistant import Assistant, Limits
 
         self.triton = serving.Model(args)
-        self.settings = self.triton.settings(Settings)
-        limits = Limits(self.settings.ahead, self.settings.max_lead_s)
+        settings = self.triton.settings(Settings)
+        self.triton.open_door(settings, estimates.seconds_of_sound)
+        limits = Limits(settings.ahead, settings.max_lead_s)
         self.assistant = Assistant(bls.call, bls.call_stream, limits)
 
     def execute(self, requests):
-        self.triton.stream(requests, self.assistant.answer, self.settings.max_in_flight)
+        self.triton.stream(requests, self.assistant.answer)

@@ -18,6 +18,7 @@ class TritonPythonModel:
         self.whisper = Whisper.load(
             checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype, settings.shortest_context
         )
+        self.triton.probe(self.whisper.warm_up)
 
     def execute(self, requests):
         self.triton.answer_as_done(requests, self.whisper.prepare, self._transcribe)
