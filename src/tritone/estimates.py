@@ -1,4 +1,4 @@
-"""What a request will cost, guessed from its inputs before they are decoded. Doors count it, see `tritone.admission`."""
+"""What a request will cost, guessed from its inputs before they are decoded: doors count it (`tritone.admission`)."""
 
 from __future__ import annotations
 
