@@ -32,7 +32,15 @@ Result = TypeVar("Result")
 CALLING_THREADS = 64
 RELOAD_S = 5.0  # when to try again while a model is being loaded anew
 # The server's words for a model whose process has died, or that is being loaded anew.
-_AWAY = ("is not healthy", "is not ready", "not at ready state", "no available versions", "unknown model", "not found")
+_AWAY = (
+    "is not healthy",
+    "is not ready",
+    "not at ready state",
+    "no available versions",
+    "unknown model",
+    "not found",
+    "not ready",
+)
 
 # Of the request that a coroutine works for; set by `tritone.serving`.
 deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from random import Random
 
@@ -256,3 +257,30 @@ def test_tokens_within_an_interval_come_together_the_first_and_the_last_at_once(
         return [first, await anext(given)]
 
     assert asyncio.run(read()) == [Tokens([1], ""), Tokens([2, 3, 4], "length")]
+
+
+def test_on_a_device_that_is_lost_everybody_is_answered_and_the_engine_says_that_it_is_ill(monkeypatch):
+    """A CUDA context that has failed fails every further call, the freeing of slots too."""
+    own = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=Capacity(2, 0, 4))
+    hook, threading.excepthook = threading.excepthook, lambda _: None
+
+    def lost(*_):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    async def run():
+        prompts = [own.prepare(f"What is {number}?").prompt for number in range(4)]  # two of them wait for a slot
+        monkeypatch.setattr(own.engine.decoder, "decode", lost)
+        monkeypatch.setattr(own.engine.decoder.cache, "clear", lost)
+        answers = await asyncio.wait_for(
+            asyncio.gather(*(collect(own.engine, prompt) for prompt in prompts), return_exceptions=True), 20
+        )
+        assert all("CUDA error" in str(error) or isinstance(error, Unavailable) for error in answers), answers
+        with pytest.raises(Unavailable):
+            own.engine.submit(prompts[0])
+
+    try:
+        asyncio.run(run())
+        own.engine._thread.join(10)
+    finally:
+        threading.excepthook = hook
+    assert own.engine.fault() == "its engine's thread has ended (RuntimeError)"

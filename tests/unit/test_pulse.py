@@ -1,4 +1,4 @@
-"""What processes of one server tell each other: alive, busy, ill; whose call nobody waits for; a thread without hope."""
+"""What processes of one server tell each other: alive, busy, ill; whose call nobody waits for; when hope is gone."""
 
 import asyncio
 import os

@@ -118,3 +118,39 @@ def test_whoever_is_cancelled_is_in_no_later_call_and_the_others_go_on():
         return unet.calls
 
     assert asyncio.run(run()) == [4] * 3 + [2] * 5
+
+
+def test_a_join_that_fails_for_want_of_memory_closes_no_size_for_ever(monkeypatch):
+    """Each is then asked for by itself, and those who come later are drawn together again."""
+
+    async def run():
+        joined = JoinedSteps(unet := Unet(), 8)
+        monkeypatch.setattr(torch, "cat", lambda _: 1 // 0)
+        first = await asyncio.wait_for(asyncio.gather(image(joined, 1, 1), image(joined, 1, 2)), 10)
+        monkeypatch.undo()
+        later = await asyncio.wait_for(asyncio.gather(image(joined, 1, 3), image(joined, 1, 4)), 10)
+        assert [float(latents.mean()) for latents in (*first, *later)] == [2, 3, 4, 5]
+        return unet.calls
+
+    assert asyncio.run(run()) == [2, 2, 4]
+
+
+def test_a_lane_that_ends_leaves_nobody_waiting(monkeypatch):
+    async def run():
+        joined = JoinedSteps(Unet(), 8)
+        monkeypatch.setattr(joined, "_groups", lambda _: 1 // 0)
+        asked = asyncio.gather(image(joined, 1), image(joined, 1), return_exceptions=True)
+        assert [type(error) for error in await asyncio.wait_for(asked, 10)] == [RuntimeError, RuntimeError]
+        monkeypatch.undo()
+        assert (await asyncio.wait_for(image(joined, 1), 10) == 1).all()
+
+    asyncio.run(run())
+
+
+def test_of_large_pictures_fewer_go_in_a_call():
+    async def run():
+        joined = JoinedSteps(unet := Unet(), 8, max_values=4 * 4 * 4 * 4)  # four rows of side 4, one of side 8
+        await asyncio.gather(*(image(joined, 1, side=side) for side in (4, 4, 4, 8, 8)))
+        return unet.calls
+
+    assert sorted(asyncio.run(run())) == [2, 2, 2, 4]  # an image's own two rows stay together
