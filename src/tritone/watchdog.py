@@ -92,8 +92,9 @@ class Watchdog:
         """Watch from now on; all models must be ready."""
         for name, guard in self._guards.items():
             guard.meet(self._now)
-            self.metrics.restarts.labels(name)  # shows 0 from the start
-            self.metrics.restarted.labels(name)
+            for metric in (self.metrics.restarts, self.metrics.restarted, self.metrics.in_flight, self.metrics.age):
+                metric.labels(name)  # shows 0 from the start
+            self.metrics.left.labels(name).set(self._policy.most_restarts)
             self.metrics.up.labels(name).set(1)
         self._looked = time.monotonic()
         self._thread.start()
