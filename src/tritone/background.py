@@ -58,8 +58,11 @@ def serve(
         stop(process)
 
 
-def stop(process: subprocess.Popen[str], timeout_s: float = 30.0) -> int:
-    """Ask `tritone serve` to stop, kill it if it does not, and return its exit code."""
+def stop(process: subprocess.Popen[str], timeout_s: float = 60.0) -> int:
+    """Ask `tritone serve` to stop, kill it if it does not, and return its exit code.
+
+    By itself it waits 30 s at most for requests in flight.
+    """
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:

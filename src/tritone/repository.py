@@ -46,6 +46,18 @@ class Model:
         calls = [name.strip() for name in self._parameter("calls").split(",")]
         return tuple(name for name in [*steps, *calls] if name)
 
+    def number(self, key: str) -> int:
+        """A whole number among its parameters; 0 if it has none of that name."""
+        value = self._parameter(key)
+        return int(value) if value.isdecimal() else 0
+
+    @property
+    def stubs(self) -> int:
+        """Processes that it runs in on a machine with one GPU."""
+        if not self.is_python:
+            return 0
+        return sum(max(1, group.count) * max(1, len(group.gpus)) for group in self.config.instance_group) or 1
+
     def _parameter(self, key: str) -> str:
         parameters = self.config.parameters
         return str(parameters[key].string_value) if key in parameters else ""
@@ -100,6 +112,20 @@ def users_of(name: str, models: Iterable[Model]) -> list[Model]:
     models = list(models)
     direct = [model for model in models if not model.is_python and name in model.children]
     return [*direct, *(outer for model in direct for outer in users_of(model.name, models) if outer not in direct)]
+
+
+def below(name: str, models: Mapping[str, Model]) -> set[str]:
+    """The models that this one calls or contains, and what those call."""
+    found: set[str] = set()
+    for child in models[name].children if name in models else ():
+        found |= {child} | below(child, models)
+    return found
+
+
+def neighbours(name: str, models: Mapping[str, Model]) -> set[str]:
+    """The models that may be left waiting when this one dies: those that call it and those that it calls."""
+    callers = {model.name for model in models.values() if name in model.children}
+    return callers | set(models[name].children)
 
 
 def _config_file(folder: Path, config_name: str | None) -> Path:

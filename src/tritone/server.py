@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import secrets
-import signal
 import socket
-import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +16,18 @@ import psutil
 import typer
 from rich.console import Console
 
-from tritone import checkpoints, repository, tritonserver
-from tritone.checkpoints import MissingCheckpoint
+from tritone import checkpoints, endpoints, leftovers, pulse, repository, server_log, start_checks, tritonserver
+from tritone.announcer import Announcer
 from tritone.control import Control
+from tritone.drain import Work, drain
+from tritone.policy import Policy, Stopping
 from tritone.process import ServerProcess
+from tritone.readiness import Readiness
 from tritone.repository import CannotStart, Model
+from tritone.server_log import ServerLog
+from tritone.signals import Signals
 from tritone.tritonserver import Ports, Tritonserver
-from tritone.watchdog import Patience, Watchdog
+from tritone.watchdog import Metrics, Watchdog
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 out = Console(highlight=False, markup=False, soft_wrap=True)
@@ -32,7 +35,19 @@ err = Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
 
 REFUSED = 2  # exit code where the server was not started; 1 where it died
 READY = "ready"  # how the line starts that says so
+# Of each stub, in Triton's process. A call of another model holds one until its answer is there, and at most 64 calls
+# wait at a time (in_flight.WAITING_THREADS); the other 32 are for sending answers, or a refusal would wait for them.
+BACKEND_THREADS = 96
 Device = Literal["auto", "cpu", "gpu"]
+_PORTS, _WATCHDOG, _STOPPING = "Where it listens", "When models are replaced", "How it stops"
+
+
+def _port(default: int, text: str) -> int:
+    return typer.Option(default, min=1, max=65535, help=text, rich_help_panel=_PORTS)  # type: ignore[no-any-return]
+
+
+def _number(default: float, text: str, panel: str) -> float:
+    return typer.Option(default, min=0, help=text, rich_help_panel=panel)  # type: ignore[no-any-return]
 
 
 @app.callback()
@@ -43,32 +58,48 @@ def main() -> None:
 @app.command()
 def serve(
     models: Annotated[
-        str, typer.Option(help="Models to load, comma-separated, with all they need. [default: all]")
+        str, typer.Option(help="Models to load, comma-separated, with all they need.", show_default="all")
     ] = "",
     device: Annotated[Device, typer.Option(help="auto takes a GPU if one is visible.")] = "auto",
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens the server to the network.")
-    ] = "127.0.0.1",
-    http_port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    grpc_port: Annotated[int, typer.Option(min=1, max=65535)] = 8001,
-    metrics_port: Annotated[int, typer.Option(min=1, max=65535)] = 8002,
-    watchdog_metrics_port: Annotated[int, typer.Option(min=1, max=65535)] = 8003,
     model_repository: Annotated[
-        list[Path] | None, typer.Option(help="May be repeated. [default: model_repository and ensembles]")
+        list[Path] | None, typer.Option(help="May be repeated.", show_default="model_repository and ensembles")
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(help="Another checkpoint in one's place: whisper=whisper_multilingual. May be repeated."),
     ] = None,
-    log_file: Annotated[Path | None, typer.Option(help="[default: .tritone/server.log]")] = None,
-    stop_timeout: Annotated[int, typer.Option(min=0, help="Seconds for requests in flight when stopping.")] = 5,
-    canary_interval: Annotated[float, typer.Option(help="Seconds between the watchdog's canaries.")] = 5.0,
-    hung_after: Annotated[
-        float, typer.Option(help="Seconds without answer after which a model counts as hung.")
-    ] = 120.0,
+    log_file: Annotated[
+        Path | None, typer.Option(help="- for this process's output.", show_default=".tritone/server.log")
+    ] = None,
+    host: Annotated[
+        str, typer.Option(help="Of HTTP and gRPC; 0.0.0.0 opens them to the network.", rich_help_panel=_PORTS)
+    ] = "127.0.0.1",
+    metrics_host: Annotated[
+        str, typer.Option(help="Of both metrics ports, with /live and /ready.", rich_help_panel=_PORTS)
+    ] = "127.0.0.1",
+    http_port: int = _port(8000, ""),
+    grpc_port: int = _port(8001, ""),
+    metrics_port: int = _port(8002, "Triton's own metrics."),
+    watchdog_metrics_port: int = _port(8003, "/metrics, /live and /ready of tritone serve."),
+    canary_interval: float = _number(5.0, "Seconds between signs of life.", _WATCHDOG),
+    deep_canary_interval: float = _number(
+        60.0, "Seconds without success after which a model must compute a row; 0: never.", _WATCHDOG
+    ),
+    hung_after: float = _number(120.0, "Seconds with work and without progress.", _WATCHDOG),
+    load_timeout: float = _number(600.0, "Seconds that one model may take to load.", _WATCHDOG),
+    max_restarts: int = typer.Option(
+        5, min=0, help="Of one model within 10 minutes; then exit code 1.", rich_help_panel=_WATCHDOG
+    ),
+    ready_grace: float = _number(30.0, "Seconds that a model may be down before /ready says so.", _WATCHDOG),
+    not_ready_seconds: float = _number(0.0, "Seconds to go on serving after /ready has said no.", _STOPPING),
+    drain_seconds: float = _number(30.0, "At most, for requests in flight; a second signal ends it.", _STOPPING),
+    stop_timeout: int = typer.Option(
+        2, min=0, help="Seconds for tritonserver itself after that.", rich_help_panel=_STOPPING
+    ),
 ) -> None:
     """Start the server and keep it running until Ctrl-C or SIGTERM."""
-    stop = _stop_on_signals()
+    signals = Signals()
+    signals.listen()
     root = _project_root()
     try:
         _replace_checkpoints(checkpoint or [])
@@ -78,15 +109,17 @@ def serve(
                 path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")
             ],
             config_name=_config_name(device),
-            ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port),
-            patience=Patience(canary_interval, hung_after),
-            exit_timeout_s=stop_timeout,
+            ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port, metrics_host),
+            policy=Policy(canary_interval, deep_canary_interval, hung_after, load_timeout, max_restarts),
+            stopping=Stopping(not_ready_seconds, drain_seconds, stop_timeout),
+            ready_grace_s=ready_grace,
         )
-        _run(plan, (log_file or root / ".tritone" / "server.log").resolve(), stop)
+        with contextlib.closing(_log(log_file, root, http_port)) as log:
+            code = _run(plan, log, signals)
     except CannotStart as error:
         err.print(f"tritone serve: {error}")
         raise typer.Exit(REFUSED) from None
-    out.print("stopped")
+    raise typer.Exit(code)
 
 
 def _replace_checkpoints(wishes: list[str]) -> None:
@@ -108,8 +141,10 @@ class Plan:
     config_name: str | None  # "cpu", or None for the GPU configurations
     checkpoints: Path | None  # the folder; None if no model needs one
     ports: Ports
-    patience: Patience
-    exit_timeout_s: int
+    policy: Policy
+    stopping: Stopping
+    ready_grace_s: float
+    warning: str  # for the person who starts it; "" where there is nothing to warn of
 
 
 def _plan(
@@ -117,32 +152,86 @@ def _plan(
     repositories: list[Path],
     config_name: str | None,
     ports: Ports,
-    patience: Patience,
-    exit_timeout_s: int,
+    policy: Policy,
+    stopping: Stopping,
+    ready_grace_s: float,
 ) -> Plan:
     """Find and check what the server needs; raises CannotStart."""
     found = tritonserver.find()
     tritonserver.check_numpy(found, importlib.metadata.version("numpy"))
-    _check_ports(ports)
+    start_checks.check_ports(ports)
     models = repository.select(repository.read(repositories, config_name), names)
-    return Plan(found, repositories, models, config_name, _checkpoints(models), ports, patience, exit_timeout_s)
+    folder = start_checks.checkpoint_folder(models)
+    leftovers.remove()  # what dead runs hold of the shared memory is free now
+    warning = start_checks.check_shared_memory(models)
+    return Plan(found, repositories, models, config_name, folder, ports, policy, stopping, ready_grace_s, warning)
 
 
-def _run(plan: Plan, log: Path, stop: threading.Event) -> None:
-    """Start the server, watch it until it is asked to stop, and stop it; raises CannotStart."""
-    out.print(f"tritonserver from {plan.found.origin}; {'CPU' if plan.config_name else 'GPU'}; log: {log}")
-    key, prefix = secrets.token_hex(32), f"tritone_{os.getpid()}_{secrets.token_hex(4)}_"
-    with tempfile.TemporaryDirectory(prefix="tritone-") as folder:
-        scratch = Path(folder)
-        environment = tritonserver.environment(plan.found, scratch, plan.checkpoints)
-        server = ServerProcess(_command(plan, scratch, key, prefix), environment, log, prefix, plan.exit_timeout_s)
+def _log(wish: Path | None, root: Path, port: int) -> ServerLog:
+    """Where tritonserver's lines go; raises CannotStart."""
+    if wish == Path("-"):
+        return server_log.to_stdout()
+    return server_log.to_file(wish.resolve()) if wish else server_log.default(root / ".tritone", port)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A server that was started, and everything that belongs to it."""
+
+    plan: Plan
+    server: ServerProcess
+    access: Control
+    pulses: Path  # the folder of the stubs' pulse files
+    readiness: Readiness
+    metrics: Metrics
+    signals: Signals
+    announcer: Announcer
+
+    def say(self, line: str) -> None:
+        """Tell people, here and in the log; never waits for them."""
+        self.announcer.say(line, err.print, self.server.log.note)
+
+    def show(self, line: str) -> None:
+        """Show a line to whoever started the server."""
+        self.announcer.say(line, out.print)
+
+
+def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
+    """Start the server, watch it until it is asked to stop, and stop it; returns the exit code.
+
+    Raises: CannotStart: before anybody could have used it.
+    """
+    out.print(f"tritonserver from {plan.found.origin}; {'CPU' if plan.config_name else 'GPU'}; log: {log.name}")
+    if plan.warning:
+        err.print(f"tritone serve: warning: {plan.warning}")
+    readiness, metrics = Readiness([model.name for model in plan.models], plan.ready_grace_s), Metrics()
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(leftovers.scratch_folder())
+        prefix = stack.enter_context(leftovers.region_prefix(secrets.token_hex(4)))
+        # First of all: whoever asks meanwhile is told to wait, and Triton's ports never answer before these.
+        stack.callback(endpoints.serve(plan.ports.metrics_host, plan.ports.watchdog, metrics.registry, readiness))
+        announcer = Announcer()
+        stack.callback(announcer.close)
+        pulses, key = scratch / "pulses", secrets.token_hex(32)
+        pulses.mkdir()
+        environment = _environment(plan, scratch) | {pulse.FOLDER: str(pulses)}
+        command = _command(plan, scratch, key, prefix)
+        server = ServerProcess(command, environment, log, prefix, plan.stopping.exit_timeout_s)
+        stack.callback(lambda: server.stop(at_once=signals.again()))
         access = Control(f"{plan.ports.local_host}:{plan.ports.grpc}", key)
-        try:
-            if _wait_until_ready(server, access, plan, stop):
-                _keep(server, access, plan, stop)
-        finally:
-            access.close()
-            server.stop()
+        stack.callback(access.close)
+        run = Run(plan, server, access, pulses, readiness, metrics, signals, announcer)
+        code = _keep(run) if _wait_until_ready(run) else 0
+    if code == 0:
+        out.print("stopped")
+    return code
+
+
+def _environment(plan: Plan, scratch: Path) -> dict[str, str]:
+    try:
+        return tritonserver.environment(plan.found, scratch, plan.checkpoints)
+    except OSError as error:
+        raise CannotStart(f"{scratch} cannot be written ({error}): name another folder in $TMPDIR") from error
 
 
 def _command(plan: Plan, scratch: Path, key: str, region_prefix: str) -> list[str]:
@@ -151,101 +240,97 @@ def _command(plan: Plan, scratch: Path, key: str, region_prefix: str) -> list[st
         *(f"--model-repository={folder}" for folder in plan.repositories),
         *(f"--load-model={model.name}" for model in plan.models),
         *([f"--model-config-name={plan.config_name}"] if plan.config_name else []),
-        f"--exit-timeout-secs={plan.exit_timeout_s}",
+        f"--exit-timeout-secs={plan.stopping.exit_timeout_s}",
         f"--backend-config=python,shm-region-prefix-name={region_prefix}",
+        f"--backend-config=python,thread-pool-size={BACKEND_THREADS}",
     ]
 
 
-def _keep(server: ServerProcess, access: Control, plan: Plan, stop: threading.Event) -> None:
-    """Watch the ready server until it is asked to stop; exits with code 1 if it dies by itself."""
-
-    def say(line: str) -> None:
-        err.print(line)
-        server.note(line)
-
-    watchdog = Watchdog(psutil.Process(server.pid), access, plan.models, plan.patience, say)
+def _keep(run: Run) -> int:
+    """Watch the ready server until it is asked to stop or cannot go on; returns the exit code, 1 where it cannot."""
+    watchdog = Watchdog(
+        psutil.Process(run.server.pid),
+        run.access,
+        run.plan.models,
+        run.plan.policy,
+        run.say,
+        pulses=run.pulses,
+        token=pulse.token(run.pulses),
+        readiness=run.readiness,
+        metrics=run.metrics,
+    )
     watchdog.start()
-    close_metrics = watchdog.metrics.serve(plan.ports.host, plan.ports.watchdog)
-    out.print(_addresses(plan.ports))
+    run.readiness.serving()
+    run.show(_addresses(run.plan.ports))
     try:
-        while not stop.wait(0.2):
-            if server.has_ended():
-                say(f"tritone serve: tritonserver has died ({server.ending()}); the end of its log, {server.log}:")
-                err.print(server.log_tail())
-                raise typer.Exit(1)
-        out.print("stopping ...")
+        while not run.signals.wait(0.2) and not watchdog.fatal and not run.server.has_ended():
+            pass
+        run.readiness.stopping()
+        if watchdog.fatal:
+            run.say(f"tritone serve: {watchdog.fatal}; giving up, so that the whole server can be started anew")
+        if not run.server.has_ended():
+            _drain(run, watchdog)
     finally:
         watchdog.stop()
-        close_metrics()
+    if run.server.has_ended() and not run.signals.asked():
+        ending, log = run.server.ending(), run.server.log
+        run.say(f"tritone serve: tritonserver has died ({ending}); the end of its log, {log.name}:")
+        run.announcer.say(log.tail(), err.print)
+        return 1
+    return 1 if watchdog.fatal else 0
 
 
-def _wait_until_ready(server: ServerProcess, access: Control, plan: Plan, stop: threading.Event) -> bool:
+def _drain(run: Run, watchdog: Watchdog) -> None:
+    """Let the requests in flight finish while new ones are refused."""
+    models = {model.name: model for model in run.plan.models}
+    metrics = f"http://{tritonserver.local(run.plan.ports.metrics_host)}:{run.plan.ports.metrics}/metrics"
+    run.show("stopping ...")
+    work = Work(run.pulses, metrics, models, watchdog.unasked())
+    drain(work, (run.pulses / pulse.DRAINING).touch, run.signals, run.plan.stopping, run.show)
+
+
+def _wait_until_ready(run: Run) -> bool:
     """Show which models are still loading until the server is ready; False if it was asked to stop meanwhile.
 
-    Raises: CannotStart: a model failed to load, or the server ended.
+    Raises: CannotStart: a model failed to load or took too long, or the server ended.
     """
-    names = [model.name for model in plan.models]
-    start, loaded = time.monotonic(), set[str]()
+    names, limit = [model.name for model in run.plan.models], run.plan.policy.load_timeout_s
+    start = latest = time.monotonic()
+    loaded = set[str]()
     with out.status("starting") as status:
-        while not stop.wait(0.1):
-            server.check_loading()
-            for name in sorted(server.loaded() - loaded):
+        while not run.signals.wait(0.1):
+            run.server.check_loading()
+            now = time.monotonic()
+            for name in sorted(run.server.log.loaded() - loaded):
                 loaded.add(name)
+                latest = now
                 if not out.is_terminal:
-                    out.print(f"loaded {name} ({len(loaded)} of {len(names)}, {time.monotonic() - start:.1f} s)")
+                    out.print(f"loaded {name} ({len(loaded)} of {len(names)}, {now - start:.1f} s)")
+            run.readiness.loaded(loaded)
             missing = ", ".join(name for name in names if name not in loaded)
-            status.update(f"loaded {len(loaded)} of {len(names)} models, {time.monotonic() - start:.0f} s: {missing}")
+            status.update(f"loaded {len(loaded)} of {len(names)} models, {now - start:.0f} s: {missing}")
             # The server opens its ports only when every model has loaded, one after the other.
-            if access.is_ready() and _listens(plan.ports):
+            if run.access.is_ready() and _listens(run.plan.ports):
                 return True
+            if missing and now - latest > limit:
+                raise CannotStart(f"none of the models {missing} has loaded within {limit:g} s, see --load-timeout")
     return False
 
 
 def _listens(ports: Ports) -> bool:
     """Whether HTTP and metrics take connections, as gRPC does already."""
-    for port in (ports.http, ports.metrics):
+    for host, port in ((ports.host, ports.http), (ports.metrics_host, ports.metrics)):
         try:
-            socket.create_connection((ports.local_host.strip("[]"), port), timeout=2).close()
+            socket.create_connection((tritonserver.local(host).strip("[]"), port), timeout=2).close()
         except OSError:
             return False
     return True
 
 
 def _addresses(ports: Ports) -> str:
-    at = f"{ports.local_host}:"
-    metrics = f"http://{at}{ports.metrics}/metrics"
-    return f"{READY}: http://{at}{ports.http}  grpc {at}{ports.grpc}  metrics {metrics}  watchdog :{ports.watchdog}"
-
-
-def _checkpoints(models: list[Model]) -> Path | None:
-    """The folder of the checkpoints that the models load; raises CannotStart if one is missing."""
-    for model in models:
-        if model.checkpoint:
-            try:
-                checkpoints.path(model.checkpoint)
-            except MissingCheckpoint as error:
-                raise CannotStart(f"model '{model.name}': {error}") from error
-    return checkpoints.root() if any(model.checkpoint for model in models) else None
-
-
-def _check_ports(ports: Ports) -> None:
-    """Refuse a port that is taken, or given twice."""
-    given: dict[int, str] = {}
-    for service in ("http", "grpc", "metrics", "watchdog"):
-        port = getattr(ports, service)
-        option = f"--{service.replace('watchdog', 'watchdog-metrics')}-port"
-        if port in given:
-            raise CannotStart(f"port {port} is given twice, for {given[port]} and {option}")
-        given[port] = option
-        family = socket.AF_INET6 if ":" in ports.host else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((ports.host, port))
-            except OSError as error:
-                raise CannotStart(
-                    f"port {port} on {ports.host} cannot be used ({error.strerror}): choose another by {option}"
-                ) from error
+    at, seen = ports.local_host, tritonserver.local(ports.metrics_host)
+    metrics, watchdog = f"http://{seen}:{ports.metrics}/metrics", f"{seen}:{ports.watchdog}"
+    return f"{READY}: http://{at}:{ports.http}  grpc {at}:{ports.grpc}  metrics {metrics}  watchdog {watchdog}"
 
 
 def _config_name(device: Device) -> str | None:
@@ -266,13 +351,6 @@ def _project_root() -> Path:
         if (folder / "model_repository").is_dir():
             return folder
     return here
-
-
-def _stop_on_signals() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
 
 
 if __name__ == "__main__":

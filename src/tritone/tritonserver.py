@@ -60,11 +60,17 @@ class Ports:
     grpc: int
     metrics: int
     watchdog: int
+    metrics_host: str = "127.0.0.1"
 
     @property
     def local_host(self) -> str:
         """The address under which this machine reaches the server."""
-        return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)  # noqa: S104  # compared, not bound
+        return local(self.host)
+
+
+def local(host: str) -> str:
+    """The address under which this machine reaches what listens on a host."""
+    return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
 
 
 def find() -> Tritonserver:
@@ -147,7 +153,8 @@ def command(server: Tritonserver, scratch: Path, ports: Ports, key: str) -> list
         "--model-control-mode=explicit",
         # Our configurations are complete; completing them would import every model.py twice.
         "--disable-auto-complete-config",
-        *(f"--{service}-address={ports.host}" for service in ("http", "grpc", "metrics")),
+        *(f"--{service}-address={ports.host}" for service in ("http", "grpc")),
+        f"--metrics-address={ports.metrics_host}",
         f"--http-port={ports.http}",
         f"--grpc-port={ports.grpc}",
         f"--metrics-port={ports.metrics}",

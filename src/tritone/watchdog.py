@@ -1,65 +1,53 @@
-"""Notices models whose stub process is dead or hung, and reloads that model alone while the others keep serving.
+"""Notices models whose processes are dead, ill or hung, and replaces each alone while the others keep serving.
 
-Triton restarts no stub, and before 26.04 even calls itself ready while every request of the model fails. Two signs:
-
-    a stub that is gone or a zombie    seen in the process table every second, at no cost
-    a canary request without answer    one at a time to each Python model; it takes long to count as hung, as a
-                                       model may be busy for a while
+Triton restarts no stub, and before 26.04 even calls itself ready while every request of the model fails. What the signs
+of a fault are is in guard.py, how often and how patiently in policy.py.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import grpc
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from tritone import control
+from tritone import pulse, repository
 from tritone.control import Control
+from tritone.guard import Guard, Pulses
+from tritone.policy import Budget, BudgetSpent, Policy
+from tritone.readiness import Readiness
 from tritone.repository import Model, users_of
 
-TICK_S = 1.0
-LONGEST_PAUSE_S = 60.0  # between attempts to load a model that does not load
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How often a model is sent a canary, and how long it may leave one without an answer until it counts as hung."""
-
-    interval_s: float
-    hung_after_s: float
+TICK_S = 0.2
+PULSES_S = 1.0  # between two readings of the pulse files
+LONGEST_LOOK_S = 1.0  # more than that between two looks and the whole machine, not a model, stood still
+MOST_FAILED_LOOKS = 50  # in a row; then this is no watchdog any more
 
 
 class Metrics:
     """What the watchdog tells Prometheus."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(name, text, ["model"], registry=self.registry)
+
         self.restarts = Counter(
-            "tritone_stub_restarts", "Times a dead or hung model was reloaded", ["model"], registry=self._registry
+            "tritone_stub_restarts", "Times a dead or hung model was reloaded", ["model"], registry=self.registry
         )
-        self.up = Gauge(
-            "tritone_model_up",
-            "1 while the model's stub answers, 0 while it does not",
-            ["model"],
-            registry=self._registry,
-        )
-
-    def serve(self, host: str, port: int) -> Callable[[], None]:
-        """Serve /metrics from now on; returns what ends it."""
-        server, thread = start_http_server(port, host, self._registry)
-
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return close
+        self.errors = Counter("tritone_watchdog_errors", "Failures of the watchdog itself", registry=self.registry)
+        self.up = gauge("tritone_model_up", "1 while the model's stub answers, 0 while it does not")
+        self.in_flight = gauge("tritone_requests_in_flight", "Requests accepted and not answered, as the model counts")
+        self.age = gauge("tritone_progress_age_seconds", "Since the last progress of a model that has work; else 0")
+        self.restarted = gauge("tritone_last_restart_timestamp_seconds", "Unix time of the last restart; 0 if none")
+        self.left = gauge("tritone_restarts_left", "Restarts before the whole server gives up")
 
 
 class Watchdog:
@@ -70,146 +58,186 @@ class Watchdog:
         server: psutil.Process,
         access: Control,
         models: Sequence[Model],
-        patience: Patience,
+        policy: Policy,
         say: Callable[[str], None],
+        *,
+        pulses: Path | None = None,
+        token: str = "",
+        readiness: Readiness | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
-        """`say` gets one line for each event."""
-        self.metrics = Metrics()
+        """`say` gets one line for each event; `pulses` is the folder of the pulse files."""
+        self.metrics = metrics or Metrics()
+        self.fatal = ""  # why only a restart of the whole server can help
         self._access = access
-        self._models = list(models)
-        self._say = say
+        self._models = {model.name: model for model in models}
+        self._policy = policy
+        self._say_it = say
+        self._folder = pulses
+        self._readiness = readiness or Readiness([], 0.0)
+        self._budget = Budget(policy)
+        self._now, self._looked, self._read = 0.0, 0.0, -PULSES_S
+        self._pulses: Pulses = {}
         self._stopped = threading.Event()
-        # One reload at a time: an ensemble of two models that are both being reloaded would not come back.
-        self._reloading = threading.Lock()
+        # Models load side by side, as many as there are processors; one that hangs leaves a place to the others.
+        self._places = threading.BoundedSemaphore(max(2, len(os.sched_getaffinity(0))))
+        self._ensembles = threading.Lock()
         guarded = [model for model in models if model.is_python]
         self._pool = ThreadPoolExecutor(max(1, 2 * len(guarded)), thread_name_prefix="canary")  # old and new instance
-        self._guards = [Guard(model, server, access, patience, self._pool) for model in guarded]
-        self._threads = [threading.Thread(target=self._watch, args=(guard,), daemon=True) for guard in self._guards]
+        self._guards = {model.name: Guard(model, server, access, policy, self._pool, token) for model in guarded}
+        self._below = {name: repository.below(name, self._models) for name in self._guards}
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
         """Watch from now on; all models must be ready."""
-        for guard, thread in zip(self._guards, self._threads, strict=True):
-            guard.meet()
-            self.metrics.restarts.labels(guard.model.name)  # shows 0 from the start
-            self.metrics.up.labels(guard.model.name).set(1)
-            thread.start()
+        for name, guard in self._guards.items():
+            guard.meet(self._now)
+            for metric in (self.metrics.restarts, self.metrics.restarted, self.metrics.in_flight, self.metrics.age):
+                metric.labels(name)  # shows 0 from the start
+            self.metrics.left.labels(name).set(self._policy.most_restarts)
+            self.metrics.up.labels(name).set(1)
+        self._looked = time.monotonic()
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop watching at once; a reload under way is left to end by itself."""
         self._stopped.set()
-        for thread in self._threads:
-            thread.join(TICK_S)  # it may be waiting for a reload, which ends with the connection
+        self._thread.join(1.0)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _watch(self, guard: Guard) -> None:
-        pause = TICK_S
-        while not self._stopped.wait(pause):
-            fault = guard.fault()
-            # A server that has died takes all its stubs along; that is for `tritone serve` to see.
-            if fault is None or self._stopped.is_set() or not guard.server_lives():
-                continue
-            pause = TICK_S if self._restart(guard, fault) else min(2 * pause, LONGEST_PAUSE_S)
+    def unasked(self) -> list[Guard]:
+        """The models that have no pulse: what they have in hand, only their canary can tell."""
+        return [guard for guard in self._guards.values() if not guard.pulses(self._pulses) and not guard.is_down()]
 
-    def _restart(self, guard: Guard, fault: str) -> bool:
-        """Reload the model and the ensembles over it; False if it did not load, so that it is still to be done."""
+    # ---- looking
+
+    def _watch(self) -> None:
+        failed = 0
+        try:
+            while not self._stopped.wait(TICK_S):
+                failed = 0 if self._look() else failed + 1
+                if failed == MOST_FAILED_LOOKS:
+                    raise RuntimeError(f"{failed} looks in a row have failed")
+        except BaseException as error:
+            self._give_up(f"the watchdog has ended ({type(error).__name__}: {error})")
+
+    def _look(self) -> bool:
+        """Look at every model once; False where that did not work for all."""
+        now = time.monotonic()
+        self._now += min(now - self._looked, LONGEST_LOOK_S)
+        self._looked = now
+        well = self._guarded(self._read_pulses)
+        for guard in self._guards.values():
+            if not guard.replacing:
+                well &= self._guarded(lambda guard=guard: self._examine(guard))  # type: ignore[misc]
+        return well
+
+    def _examine(self, guard: Guard) -> None:
+        fault = guard.fault(self._pulses, self._now, self._progress_below(guard))
+        # A server that has died takes all its stubs along; that is for `tritone serve` to see.
+        if fault is None or self._stopped.is_set() or self.fatal or not guard.server_lives():
+            return
+        guard.replacing = True
+        threading.Thread(target=self._replace, args=(guard, fault), name="replace", daemon=True).start()
+
+    def _read_pulses(self) -> None:
+        if self._folder is None or self._now - self._read < PULSES_S:
+            return
+        self._read = self._now
+        self._pulses = {each.pid: each for each in pulse.read(self._folder) if each.alive}
+        for name, guard in self._guards.items():
+            mine = guard.pulses(self._pulses)
+            self.metrics.in_flight.labels(name).set(sum(each.in_flight for each in mine))
+            self.metrics.age.labels(name).set(guard.age_s())
+            self.metrics.left.labels(name).set(self._budget.left(name, time.monotonic()))
+
+    def _progress_below(self, guard: Guard) -> int:
+        below = self._below[guard.model.name]
+        return sum(each.progress for each in self._pulses.values() if each.model in below)
+
+    # ---- replacing
+
+    def _replace(self, guard: Guard, fault: str) -> None:
+        """End the model's processes and load it again; what fails is tried again at a later look, while there is any
+        of its budget left."""
+        name = guard.model.name
+        self._readiness.down(name)
+        self._guarded(lambda: self._restart(guard, fault))
+        self._budget.ended(name, time.monotonic())
+        guard.replacing = False
+        for neighbour in repository.neighbours(name, self._models) & self._guards.keys():
+            self._guards[neighbour].hurry(self._now)
+
+    def _restart(self, guard: Guard, fault: str) -> None:
         name = guard.model.name
         self.metrics.up.labels(name).set(0)
-        self._say(f"watchdog: model '{name}': {fault}; reloading it")
-        with self._reloading:
+        guard.kill()
+        for neighbour in repository.neighbours(name, self._models) & self._guards.keys():
+            self._guards[neighbour].hurry(self._now)
+        try:
+            pause = self._budget.take(name, time.monotonic())
+        except BudgetSpent as error:
+            return self._give_up(f"{error} ({fault})")
+        self._say(f"watchdog: model '{name}': {fault}; reloading it{f' in {pause:.0f} s' if pause >= 1 else ''}")
+        if self._stopped.wait(pause):
+            return None
+        with self._places:
             start = time.monotonic()
-            guard.kill()
             try:
-                self._access.reload(name)
-                self._reload_users(name)
+                self._load(guard)
             except (grpc.RpcError, ValueError) as error:  # ValueError: the connection was closed meanwhile
-                if not self._stopped.is_set():
-                    cause = error.details() if isinstance(error, grpc.RpcError) else error
-                    self._say(f"watchdog: model '{name}' did not load again: {cause}")
-                return False
-            guard.meet()
+                return self._did_not_load(name, error)
+        self._readiness.up(name)
         self.metrics.up.labels(name).set(1)
         self.metrics.restarts.labels(name).inc()
-        self._say(f"watchdog: model '{name}' is back after {time.monotonic() - start:.1f} s")
-        return True
+        self.metrics.restarted.labels(name).set(time.time())
+        return self._say(f"watchdog: model '{name}' is back after {time.monotonic() - start:.1f} s")
 
-    def _reload_users(self, name: str) -> None:
+    def _load(self, guard: Guard) -> None:
+        self._access.reload(guard.model.name, self._policy.load_timeout_s)
+        if self._folder:
+            self._guarded(lambda: pulse.remove_dead(self._folder))  # type: ignore[arg-type]
+        # One at a time: of two parts that come back together, the later one has the ensemble over them loaded.
+        with self._ensembles:
+            guard.meet(self._now)
+            self._load_users(guard.model.name)
+
+    def _load_users(self, name: str) -> None:
         """Load the ensembles over a model where the server has not done so itself."""
-        states = self._access.states()
-        for user in users_of(name, self._models):
-            if states.get(user.name) != "READY":
-                self._access.load(user.name)
+        users = users_of(name, self._models.values())
+        states = self._access.states() if users else {}
+        for user in users:
+            parts = repository.below(user.name, self._models) & self._guards.keys()
+            if states.get(user.name) != "READY" and not any(self._guards[part].is_down() for part in parts):
+                self._access.load(user.name, self._policy.load_timeout_s)
 
+    def _did_not_load(self, name: str, error: Exception) -> None:
+        if self._stopped.is_set():
+            return
+        if isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._give_up(f"model '{name}' was not loaded again within {self._policy.load_timeout_s:g} s")
+            return
+        cause = error.details() if isinstance(error, grpc.RpcError) else error
+        self._say(f"watchdog: model '{name}' did not load again: {cause}")
 
-class Guard:
-    """One Python model with its stub processes and its canary."""
+    # ---- what must not fail
 
-    def __init__(
-        self, model: Model, server: psutil.Process, access: Control, patience: Patience, pool: ThreadPoolExecutor
-    ) -> None:
-        self.model = model
-        self._server = server
-        self._access = access
-        self._patience = patience
-        self._pool = pool
-        self._request = control.canary(model.name, model.config)
-        self._stubs: list[psutil.Process] = []
-        self._down = False
-        self._finding: Future[bool] | None = None  # of the canary that is on its way
-        self._turn = 0.0  # time.monotonic() when the next canary is due, or when the present one was sent
+    def _give_up(self, cause: str) -> None:
+        self.fatal = self.fatal or cause
+        self._readiness.broken(self.fatal)
 
-    def meet(self) -> None:
-        """Take the model's present stubs for the ones to watch."""
-        self._stubs = [stub for stub in self._server.children() if self._is_mine(stub)]
-        self._down, self._finding = False, None
-        self._turn = time.monotonic() + self._patience.interval_s
-
-    def fault(self) -> str | None:
-        """What is wrong with the model; None if nothing is known to be. Does not wait."""
-        if self._down:
-            return "it is not loaded"
-        dead = [str(stub.pid) for stub in self._stubs if _is_dead(stub)]
-        if dead:
-            return f"stub process {', '.join(dead)} is dead"
-        return self._canary_fault()
-
-    def kill(self) -> None:
-        """End all stubs of the model, so that requests which wait for a hung one fail instead of waiting on."""
-        self._down = True
-        for stub in self._stubs:
-            if not _is_dead(stub):
-                stub.kill()
-
-    def server_lives(self) -> bool:
-        """Whether the server itself still runs."""
-        return not _is_dead(self._server)
-
-    def _canary_fault(self) -> str | None:
-        now = time.monotonic()
-        if self._finding is None:
-            if now >= self._turn:
-                decoupled = self.model.config.model_transaction_policy.decoupled
-                self._finding, self._turn = self._pool.submit(self._access.finds_dead, self._request, decoupled), now
-            return None
-        if not self._finding.done():
-            silent = now - self._turn
-            return (
-                f"it has left a canary without answer for {silent:.0f} s"
-                if silent > self._patience.hung_after_s
-                else None
-            )
-        dead, self._finding, self._turn = self._finding.result(), None, now + self._patience.interval_s
-        return "its stub is dead" if dead else None
-
-    def _is_mine(self, process: psutil.Process) -> bool:
-        """A stub's command line names the model.py it runs."""
+    def _guarded(self, work: Callable[[], None]) -> bool:
+        """Do something; a failure is counted and told, and harms nothing else."""
         try:
-            return any(argument.startswith(f"{self.model.folder}/") for argument in process.cmdline())
-        except psutil.Error:
+            work()
+        except Exception as error:
+            self.metrics.errors.inc()
+            self._say(f"watchdog: {type(error).__name__}: {error}")
             return False
-
-
-def _is_dead(process: psutil.Process) -> bool:
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
         return True
+
+    def _say(self, line: str) -> None:
+        try:
+            self._say_it(line)
+        except Exception:  # a full disk, a closed terminal: recovery goes on
+            self.metrics.errors.inc()

@@ -1,6 +1,5 @@
 """`tritone serve` with the real server and throw-away models: start, refusals, closed APIs, dead stubs, clean stop."""
 
-import contextlib
 import http.client
 import json
 import os
@@ -8,8 +7,6 @@ import pathlib
 import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 
 import grpc
@@ -18,92 +15,25 @@ import psutil
 import pytest
 import tritonclient.grpc
 from e2e import throwaway
+from e2e.asking import (
+    STOPS_WITHIN_S,
+    answers,
+    ask,
+    asking_all_the_time,
+    http_status,
+    ready,
+    restarts,
+    scrape,
+    serve_command,
+    stream,
+    until,
+)
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from tritone import background
+from tritone import background, leftovers
 
 pytestmark = pytest.mark.e2e
-
-BACK_WITHIN_S = 15  # the issue's bound, beyond a load time that is a second here
-STOPS_WITHIN_S = 15  # 3 s when idle, 6 s with an idle connection; a busy machine needs more
-
-
-def ask(address, model, text=b"hello", timeout=10):
-    """The model's answer to a text."""
-    with tritonclient.grpc.InferenceServerClient(address.grpc) as client:
-        tensor = tritonclient.grpc.InferInput("text", [1, 1], "BYTES")
-        tensor.set_data_from_numpy(np.array([[text]], np.object_))
-        return client.infer(model, [tensor], client_timeout=timeout).as_numpy("text_output")[0, 0]
-
-
-def stream(address, model, text=b"hello"):
-    """All answers of a decoupled model."""
-    request = service_pb2.ModelInferRequest(model_name=model)
-    request.inputs.add(name="text", datatype="BYTES", shape=[1, 1])
-    request.raw_input_contents.append(len(text).to_bytes(4, "little") + text)
-    with grpc.insecure_channel(address.grpc) as channel:
-        responses = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter([request]), timeout=10)
-        return [response.error_message or response.infer_response.raw_output_contents[0][4:] for response in responses]
-
-
-def until(condition, what, within_s=BACK_WITHIN_S):
-    """Wait for a condition; returns the seconds it took."""
-    start = time.monotonic()
-    while not condition():
-        assert time.monotonic() - start < within_s, f"not within {within_s} s: {what}"
-    return time.monotonic() - start
-
-
-def answers(call):
-    """Whether a call goes through."""
-    with contextlib.suppress(InferenceServerException):
-        call()
-        return True
-    return False
-
-
-def http_status(address, method, path, body=None):
-    connection = http.client.HTTPConnection(address.http, timeout=10)
-    try:
-        connection.request(method, path, body=body)
-        return connection.getresponse().status
-    finally:
-        connection.close()
-
-
-def scrape(address):
-    """The watchdog's metrics: the name with its labels → value."""
-    connection = http.client.HTTPConnection(address.watchdog, timeout=10)
-    connection.request("GET", "/metrics")
-    lines = connection.getresponse().read().decode().splitlines()
-    connection.close()
-    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
-
-
-def restarts(address, model):
-    return scrape(address)[f'tritone_stub_restarts_total{{model="{model}"}}']
-
-
-@contextlib.contextmanager
-def asking_all_the_time(address, model):
-    """Ask a model again and again in another thread; yields the answers, errors among them."""
-    answers, done = [], threading.Event()
-
-    def run():
-        while not done.is_set():
-            try:
-                answers.append(ask(address, model))
-            except InferenceServerException as error:
-                answers.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield answers
-    finally:
-        done.set()
-        thread.join()
 
 
 @pytest.fixture
@@ -218,6 +148,15 @@ def test_a_killed_stub_comes_back_while_others_keep_answering(small_server, mode
     assert event in log.read_text(encoding="utf-8")
 
 
+def test_two_parts_of_an_ensemble_that_die_together_come_back_with_it(small_server):
+    address, _, _ = small_server
+    for model in ("echo", "other"):
+        throwaway.stubs(address.process, model)[0].kill()
+    until(lambda: answers(lambda: ask(address, "both")), "the ensemble is back")
+    until(lambda: scrape(address)['tritone_model_up{model="other"}'] == 1, "the watchdog knows")
+    assert ready(address)[0] == 200
+
+
 def test_a_hung_model_comes_back_and_its_caller_gets_an_error(small_server):
     address, _, _ = small_server
     before = restarts(address, "echo")
@@ -289,6 +228,12 @@ def test_stops_while_models_are_loading(tmp_path):
     try:
         until(lambda: throwaway.stubs(process, "slow"), "the stub starts", within_s=30)
         children = psutil.Process(process.pid).children(recursive=True)
+        (port,) = [option.partition("=")[2] for option in command if option.startswith("--watchdog-metrics-port=")]
+        starting = background.Address(process, "", "", "", f"127.0.0.1:{port}")
+        assert ready(starting) == (
+            503,
+            {"ready": False, "phase": "starting", "models": {"slow": "loading"}, "fault": ""},
+        )
         process.terminate()
         assert process.wait(STOPS_WITHIN_S) == 0
     finally:
@@ -311,21 +256,11 @@ def test_a_killed_tritone_takes_its_server_along(models, tmp_path):
         children = psutil.Process(address.process.pid).children(recursive=True)
         address.process.kill()
         assert not psutil.wait_procs(children, timeout=STOPS_WITHIN_S)[1]
+        leftovers.remove()
+        assert not list(pathlib.Path("/dev/shm").glob(f"tritone_{address.process.pid}_*"))
 
 
 # ---- refusals
-
-
-def serve_command(*options):
-    ports = zip(("http", "grpc", "metrics", "watchdog-metrics"), background.free_ports(4), strict=True)
-    return [
-        sys.executable,
-        "-m",
-        "tritone.server",
-        "serve",
-        *(f"--{name}-port={port}" for name, port in ports),
-        *options,
-    ]
 
 
 def refusal(*options, **variables):
@@ -347,6 +282,22 @@ def test_refuses_a_port_that_is_taken(models):
         line = refusal(f"--model-repository={models}", f"--grpc-port={port}")
     assert f"port {port}" in line
     assert "--grpc-port" in line
+
+
+def test_refuses_a_log_that_cannot_be_written(models, tmp_path):
+    (tmp_path / "file").touch()
+    line = refusal(f"--model-repository={models}", f"--log-file={tmp_path / 'file' / 'server.log'}")
+    assert str(tmp_path / "file" / "server.log") in line
+    assert "or - for the output" in line
+
+
+def test_refuses_to_start_without_a_folder_for_temporary_files(models, tmp_path):
+    no_folder = "import tempfile; tempfile.tempdir = '/proc/nowhere'"
+    (tmp_path / "sitecustomize.py").write_text(no_folder)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    line = refusal(f"--model-repository={models}", f"--log-file={tmp_path / 'log'}", PYTHONPATH=path)
+    assert "no folder for temporary files" in line
+    assert "$TMPDIR" in line
 
 
 def test_refuses_an_unknown_model(models):
@@ -389,6 +340,7 @@ def test_refuses_a_model_that_does_not_load_and_names_the_cause(models, tmp_path
     line = refusal(*repositories, f"--log-file={log}")
     assert "model 'broken' failed to load: ModuleNotFoundError: No module named 'no_such_package'" in line
     assert str(log) in line
+    assert "no_such_package" in refusal(*repositories, "--log-file=-")  # no file to read: still the cause
 
 
 def test_refuses_a_pipeline_whose_child_is_missing(models):

@@ -21,6 +21,8 @@ class TritonPythonModel:
         canary = "canary" in json.loads(request.parameters() or "{{}}")
         if not canary and text[0, 0] == b"hang":
             time.sleep(3600)
+        if not canary and text[0, 0] == b"slow":
+            time.sleep(3)
         if text[0, 0] == b"environment":
             seen = {{"encoding": sys.stdout.encoding, "numpy": np.__version__, "variables": dict(os.environ)}}
             text = np.array([[json.dumps(seen).encode()]], np.object_)
@@ -38,6 +40,61 @@ class TritonPythonModel:
             for _ in range(2):
                 sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("text_output", text)]))
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
+
+# Writes a pulse, and does what its text says: "work 5", "hang", "ill", "later 2" (answers when `execute` has returned).
+PULSING = """
+import json, os, threading, time
+import numpy as np
+import triton_python_backend_utils as pb_utils
+from tritone.pulse import DRAINING, Heart
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.heart = Heart(args["model_name"])
+        self.late = 0
+
+    def execute(self, requests):
+        for request in requests:
+            sender = request.get_response_sender()
+            text = pb_utils.get_input_tensor_by_name(request, "text").as_numpy()
+            word, _, seconds = text[0, 0].decode().partition(" ")
+            if "canary" in json.loads(request.parameters() or "{}"):
+                sender.send(pb_utils.InferenceResponse([]), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+            elif word == "later":
+                self.count(1)
+                threading.Thread(target=self.later, args=(sender, float(seconds))).start()
+            else:
+                with self.heart.executing():
+                    getattr(self, word)(float(seconds or 0))
+                self.answer(sender)
+
+    def work(self, seconds):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            time.sleep(0.1)
+            self.heart.progressed()
+
+    def hang(self, _):
+        time.sleep(3600)
+
+    def ill(self, _):
+        self.heart.fail("a thread has died")
+
+    def later(self, sender, seconds):
+        time.sleep(seconds)
+        self.answer(sender)
+        self.count(-1)
+
+    def count(self, change):
+        self.late += change
+        self.heart.set("in_flight", self.late)
+
+    def answer(self, sender):
+        draining = os.path.exists(os.path.join(os.environ["TRITONE_PULSE"], DRAINING))
+        text = pb_utils.Tensor("text_output", np.array([[b"draining" if draining else b"well"]], np.object_))
+        self.heart.succeeded()
+        sender.send(pb_utils.InferenceResponse([text]), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 """
 
 TENSORS = """

@@ -1,22 +1,15 @@
 """What `tritone serve` decides before and beside the server: models, configs, refusals, environment, canaries."""
 
-import queue
 import socket
-import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import grpc
-import psutil
 import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from tritone import control, process, repository, server, tritonserver, watchdog
+from tritone import control, repository, server, start_checks, tritonserver
 from tritone.repository import CannotStart
 from tritone.tritonserver import Ports, Tritonserver
-from tritone.watchdog import Patience, Watchdog
 
 PYTHON = 'backend: "python"'
 
@@ -118,6 +111,18 @@ class TestSelection:
         assert names(repository.users_of("tts", models.values())) == ["assistant", "wrapper"]
         assert names(repository.users_of("decoder", models.values())) == []  # transcribe calls it: nothing to reload
 
+    def test_what_lies_below_a_model_and_who_may_wait_for_it(self, models):
+        assert repository.below("wrapper", models) == {"assistant", "transcribe", "decoder", "whisper", "tts"}
+        assert repository.neighbours("transcribe", models) == {"assistant", "decoder", "whisper"}
+        assert repository.neighbours("whisper", models) == {"transcribe"}
+
+    def test_stubs_are_counted_as_triton_starts_them(self, tmp_path):
+        write(tmp_path, "two", f"{PYTHON} instance_group {{ kind: KIND_CPU count: 2 }}")
+        write(tmp_path, "plain")
+        write(tmp_path, "both", ensemble("two", "plain"))
+        read = repository.read([tmp_path], "cpu")
+        assert {name: model.stubs for name, model in read.items()} == {"two": 2, "plain": 1, "both": 0}
+
 
 class TestFinding:
     @pytest.fixture(autouse=True)
@@ -181,6 +186,8 @@ class TestCommandAndEnvironment:
     def test_every_service_listens_on_the_host_that_was_given(self, tmp_path):
         arguments = tritonserver.command(self.IMAGE, tmp_path, self.PORTS, "secret")
         assert {f"--{service}-address=127.0.0.1" for service in ("http", "grpc", "metrics")} <= set(arguments)
+        opened = tritonserver.command(self.IMAGE, tmp_path, Ports("0.0.0.0", 1, 2, 3, 4, "10.0.0.1"), "secret")
+        assert {"--http-address=0.0.0.0", "--grpc-address=0.0.0.0", "--metrics-address=10.0.0.1"} <= set(opened)
 
     def test_what_the_user_tuned_stays_and_downloads_stay_off(self, tmp_path, monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -227,40 +234,7 @@ class TestCommandAndEnvironment:
         with pytest.raises(
             CannotStart, match=f"port {port} is given twice, for --http-port and --watchdog-metrics-port"
         ):
-            server._check_ports(Ports("127.0.0.1", port, 1 + port % 60000, 2 + port % 60000, port))
-
-
-LOADING = """I1123 21:01:53.384018 4587 model_lifecycle.cc:472] "loading: broken:1"
-{}
-E1123 21:01:53.82731 4587 ensemble_scheduler.cc:1468] "unable to create stream for twice: CUDA driver version"
-"""
-
-
-@pytest.mark.parametrize(
-    ("line", "failure"),
-    [
-        (
-            "E1 4587 model_lifecycle.cc:642] \"failed to load 'broken' version 1: Internal: ModuleNotFoundError: "
-            "No module named 'x'\\n\\nAt:\\n  /models/broken/1/model.py(7): initialize\\n\"",
-            ("broken", "ModuleNotFoundError: No module named 'x'"),
-        ),
-        (
-            "E1 1 model_repository_manager.cc:1460] \"Poll failed for model directory 'odd': unexpected kind\"",
-            ("odd", "unexpected kind"),
-        ),
-        (
-            "E1 2 lifecycle.cc:642] \"failed to load 'big' version 1: Internal: Stub process 'b' is not healthy.\"",
-            ("big", "its process died while loading, perhaps for want of memory"),
-        ),
-        (
-            "error: creating server: Invalid argument - load failed for model 'both': in ensemble both, no such tensor",
-            ("both", "in ensemble both, no such tensor"),
-        ),
-        ("I1 4587 model_lifecycle.cc:839] \"successfully loaded 'broken'\"", None),
-    ],
-)
-def test_the_log_tells_which_model_failed_and_why(line, failure):
-    assert process.failed_model(LOADING.format(line)) == failure
+            start_checks.check_ports(Ports("127.0.0.1", port, 1 + port % 60000, 2 + port % 60000, port))
 
 
 def test_a_canary_is_the_smallest_valid_request():
@@ -294,129 +268,12 @@ def test_a_canary_sends_one_input_where_all_are_optional():
     assert [(tensor.name, list(tensor.shape)) for tensor in control.canary("model", config).inputs] == [("text", [1])]
 
 
-class Refusal(grpc.RpcError):
-    def details(self):
-        return "out of memory"
-
-
-class FakeControl:
-    """Answers canaries from a list and notes what is reloaded."""
-
-    def __init__(self, *answers, states=(), failures=0):
-        self.answers, self._states, self.failures, self.calls = list(answers), dict(states), failures, []
-
-    def finds_dead(self, canary, decoupled):
-        return self.answers.pop(0) if self.answers else False
-
-    def states(self):
-        return self._states
-
-    def reload(self, model):
-        self.calls.append(("reload", model))
-        if self.failures:
-            self.failures -= 1
-            raise Refusal
-
-    def load(self, model):
-        self.calls.append(("load", model))
-
-
-@pytest.fixture
-def models(tmp_path):
-    tensor = '{ name: "text" data_type: TYPE_STRING dims: [1] }'
-    write(tmp_path, "tts", f"{PYTHON} input {tensor}")
-    write(tmp_path, "assistant", ensemble("tts"))
-    return repository.select(repository.read([tmp_path], "cpu"), [])
-
-
-def until_back(said):
-    """The lines that the watchdog says until a model is back."""
-    lines = [said.get(timeout=10)]
-    while "is back" not in lines[-1]:
-        lines.append(said.get(timeout=10))
-    return lines
-
-
-@pytest.fixture
-def pool():
-    with ThreadPoolExecutor(2) as threads:
-        yield threads
-
-
-def test_a_model_counts_as_hung_when_it_leaves_a_canary_without_answer(models, pool):
-    answer = threading.Event()
-    access = FakeControl()
-    access.finds_dead = lambda canary, decoupled: not answer.wait(30)
-    patient = watchdog.Guard(models[0], psutil.Process(), access, Patience(0.0, 60.0), pool)
-    impatient = watchdog.Guard(models[0], psutil.Process(), access, Patience(0.0, -1.0), pool)
-    assert [patient.fault(), impatient.fault()] == [None, None]  # both send their canary
-    assert patient.fault() is None
-    assert "canary without answer" in impatient.fault()
-    answer.set()
-
-
-@pytest.mark.parametrize(("dead", "fault"), [(True, "its stub is dead"), (False, None)])
-def test_the_answer_to_a_canary_tells_a_dead_stub(models, pool, dead, fault):
-    guard = watchdog.Guard(models[0], psutil.Process(), FakeControl(dead), Patience(0.0, 60.0), pool)
-    assert guard.fault() is None
-    guard._finding.result(timeout=10)
-    assert guard.fault() == fault
-
-
-@pytest.fixture
-def watched(models, monkeypatch):
-    """Start a watchdog over the models with a fake control; yields a function that does so."""
-    monkeypatch.setattr(watchdog, "TICK_S", 0.01)
-    running = []
-
-    def start(access):
-        said = queue.SimpleQueue()
-        guard = Watchdog(psutil.Process(), access, models, Patience(0.0, 60.0), said.put)
-        guard.start()
-        running.append(guard)
-        return guard, said
-
-    yield start
-    for each in running:
-        each.stop()
-
-
-def value(metric):
-    return metric.labels("tts")._value.get()
-
-
-def test_ensembles_that_did_not_follow_a_reload_are_loaded_too(watched):
-    access = FakeControl(True, states={"tts": "READY", "assistant": "UNAVAILABLE"})
-    guard, said = watched(access)
-    until_back(said)
-    assert access.calls == [("reload", "tts"), ("load", "assistant")]
-    assert value(guard.metrics.restarts) == 1
-    assert value(guard.metrics.up) == 1
-
-
-def test_ensembles_that_followed_are_left_alone(watched):
-    access = FakeControl(True, states={"tts": "READY", "assistant": "READY"})
-    _, said = watched(access)
-    until_back(said)
-    assert access.calls == [("reload", "tts")]
-
-
-def test_a_reload_that_fails_is_reported_and_tried_again(watched):
-    access = FakeControl(True, states={"tts": "READY", "assistant": "READY"}, failures=2)
-    guard, said = watched(access)
-    lines = until_back(said)
-    assert access.calls == [("reload", "tts")] * 3
-    assert sum("did not load again: out of memory" in line for line in lines) == 2
-    assert value(guard.metrics.restarts) == 1
-
-
-def test_a_log_of_an_earlier_start_is_not_taken_for_this_one(tmp_path):
-    log = tmp_path / "deep" / "server.log"
-    log.parent.mkdir()
-    log.write_text("successfully loaded 'old'")
-    started = process.ServerProcess([sys.executable, "-c", "pass"], {}, log, "tritone_test_", 1.0)
-    try:
-        assert started.loaded() == set()
-        assert log.stat().st_mode & 0o077 == 0  # others must not read the key
-    finally:
-        started.stop()
+def test_a_deep_canary_says_so_and_both_kinds_carry_the_token():
+    plain, deep = (
+        control.canary("model", model_config_pb2.ModelConfig(), "secret", deep=deep).parameters
+        for deep in (False, True)
+    )
+    assert plain["canary"].bool_param
+    assert deep["canary"].string_param == "deep"
+    assert deep["status"].bool_param  # or a decoupled model's error would not say of what kind it is
+    assert plain["token"].string_param == deep["token"].string_param == "secret"
