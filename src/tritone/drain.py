@@ -56,7 +56,8 @@ def drain(
         quiet, busy = (0, busy + 1) if count else (quiet + 1, 0)
         if quiet == QUIET_LOOKS:
             break
-        if busy >= QUIET_LOOKS and count != said:  # what is there for a moment may be a canary
+        # What is there for a moment may be a canary, and the number is only ever told when it falls.
+        if busy >= QUIET_LOOKS and (not said or count < said):
             said = count
             say(f"stopping: {_requests(count)} in flight")
         stop.pause(LOOK_S)
@@ -87,7 +88,9 @@ class Work:
     def __call__(self) -> int:
         """How many requests are in flight, each counted once as far as can be known."""
         busy = [each for each in pulse.read(self._folder) if each.alive]
-        return requests(busy, self._models) + self._queued() + sum(not answer.done() for answer in self._asked)
+        # What waits in the queue of an inner network is part of a request that a pipeline has in flight.
+        accepted = max(requests(busy, self._models), self._queued())
+        return accepted + sum(not answer.done() for answer in self._asked)
 
     def _queued(self) -> int:
         try:

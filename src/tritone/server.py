@@ -214,7 +214,8 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
         stack.callback(announcer.close)
         pulses, key = scratch / "pulses", secrets.token_hex(32)
         pulses.mkdir()
-        environment = _environment(plan, scratch) | {pulse.FOLDER: str(pulses)}
+        # What a stub puts into a temporary folder and is killed before it removes goes with the run's own.
+        environment = _environment(plan, scratch) | {pulse.FOLDER: str(pulses), "TMPDIR": str(scratch)}
         command = _command(plan, scratch, key, prefix)
         server = ServerProcess(command, environment, log, prefix, plan.stopping.exit_timeout_s)
         stack.callback(lambda: server.stop(at_once=signals.again()))

@@ -85,6 +85,8 @@ def test_stubs_run_in_this_environment_in_utf8_without_downloads(small_server):
     assert seen["numpy"] == np.__version__
     assert seen["variables"]["HF_HUB_OFFLINE"] == "1"
     assert int(seen["variables"]["OMP_NUM_THREADS"]) >= 1
+    folder = pathlib.Path(seen["variables"]["TMPDIR"])  # the run's own, which goes with it, whoever is killed
+    assert pathlib.Path(seen["variables"]["TRITONE_PULSE"]).parent == folder
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def run(counts, stop=None, **plan):
 
 def test_waits_until_nothing_is_in_flight_and_says_what_is():
     stop = Stop()
-    left, events = run([8, 8, 8, 8, 3, 3, 0, 1, 0, 0, 0], stop)
+    left, events = run([8, 8, 8, 9, 3, 3, 0, 1, 0, 0, 0], stop)
     assert left == 0
     assert events == ["refuse", "stopping: 8 requests in flight", "stopping: 3 requests in flight"]
     assert len(stop.pauses) == 11  # a request that is between two models for one look is not lost
@@ -125,7 +125,7 @@ def test_pulses_queues_and_canaries_are_counted(tmp_path, models, metrics):
     unanswered.set_result("")
     assert work() == 3
     pulse.Heart("face", folder).set("in_flight", 4)
-    assert work() == 3 + 4
+    assert work() == 4  # the queued ones may be theirs
 
 
 def test_a_server_that_is_gone_has_nothing_in_flight(tmp_path, models):
