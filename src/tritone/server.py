@@ -36,7 +36,7 @@ err = Console(highlight=False, markup=False, soft_wrap=True, stderr=True)
 REFUSED = 2  # exit code where the server was not started; 1 where it died
 READY = "ready"  # how the line starts that says so
 # Of each stub, in Triton's process. A call of another model holds one until its answer is there, and at most 64 calls
-# wait at a time (in_flight.WAITING_THREADS); the other 32 are for sending answers, or a refusal would wait for them.
+# wait at a time (bls.CALLING_THREADS); the other 32 are for sending answers, or a refusal would wait for them.
 BACKEND_THREADS = 96
 Device = Literal["auto", "cpu", "gpu"]
 _PORTS, _WATCHDOG, _STOPPING = "Where it listens", "When models are replaced", "How it stops"

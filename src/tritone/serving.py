@@ -271,7 +271,7 @@ class Model:
         """Let the request in and have it answered on the event loop."""
         if not request.canary:
             request.rows = self._rows(request)
-        ticket = self._admitted(request)
+        ticket = Ticket(self._door, 0.0) if request.canary else self._admitted(request)
 
         async def run() -> None:
             bls.caller.set(self.heart.name)
@@ -281,19 +281,20 @@ class Model:
                     await (self._show_life(request) if request.canary else answer(request))
             except TimeoutError:
                 raise request.too_late() if time.monotonic() >= request.deadline else RuntimeError from None
-            ticket.finish()
-            self.heart.succeeded()
+            if not request.canary:  # a sign of life is no progress
+                ticket.finish()
+                self.heart.succeeded()
 
         async def fail(error: BaseException) -> None:
             await self._send(request, self._answers.failure(request, error), final=True)
 
         def leave() -> None:
             ticket.leave()
-            self.heart.set("in_flight", len(self._in_flight))
+            self.heart.set("in_flight", len(self._door))
 
         key = request.number or uuid.uuid4().hex
         self._in_flight.start(key, Task(run, fail, request.has_left, leave))
-        self.heart.set("in_flight", len(self._in_flight))
+        self.heart.set("in_flight", len(self._door))
 
     async def _show_life(self, request: Request) -> None:
         """The answer to a canary came by the event loop; a deep one computes a row."""
@@ -330,7 +331,7 @@ class Model:
     def _show_life_now(self, request: Request) -> None:
         if request.canary == DEEP:
             self._probe()
-        self._return(request, pb_utils.InferenceResponse([]))
+        self._respond(request, pb_utils.InferenceResponse([]))
 
     def _check(self, request: Request) -> None:
         """Raises: what stands against the request before its inputs are looked at."""
@@ -351,7 +352,7 @@ class Model:
         """Raises: Unavailable: the door stays closed."""
         if self.heart.draining and not request.inside and STEP_OF not in self._parameters:
             raise full(self.name, "to stop: it is being shut down, and takes no new requests", 5.0)
-        if self._passage and not request.canary:
+        if self._passage:
             request.tickets = self._passage.admit(len(request.rows))
         work = sum(self._work(**row) for row in request.rows)
         return self._door.admit(work, urgent=request.inside)
