@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve test check loadtest bench clean
+.PHONY: help setup checkpoints demo serve test check loadtest abuse bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -47,6 +47,9 @@ test: checkpoints check ## every test that needs no GPU, the real server include
 
 loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed
 	@$(BIN)/python scripts/loadtest.py
+
+abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tables, and what must not be
+	@PYTHONPATH=loadtest $(BIN)/python -m abuse
 
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.
