@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone import audio, clauses
+from tritone import audio, clauses, markdown
 from tritone.errors import InvalidInput, TritoneError
 from tritone.overlap import in_order
 
@@ -61,6 +61,7 @@ class Piece:
     sampling_rate: int = audio.SAMPLING_RATE
     words: tuple[tuple[str, float, float], ...] = ()  # text, start and end in this piece's sound
     speech_error: str = ""
+    said: str | None = None  # the text without marks of Markdown, as the voice gets it; None: as it is
 
 
 class Assistant:
@@ -117,24 +118,29 @@ class Assistant:
                 yield piece
 
     async def _think(self, inputs: Row) -> AsyncGenerator[Piece, None]:
-        started, number = time.monotonic(), 0
+        started, number, stream = time.monotonic(), 0, markdown.Stream()
         async with aclosing(self._call_stream("llava", inputs, THOUGHT)) as rows:  # type: ignore[type-var]
             async for row in rows:
                 text, reason = (str(row[name][0], "utf-8") for name in ("text_output", "finish_reason"))
                 # A model that is faster than its listener may give several clauses in one piece.
                 *parts, last = clauses.pieces(text)
                 for part, ending in (*((part, "") for part in parts), (last, reason)):
-                    yield Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    plain = stream.feed(part)  # here, where the pieces are in order: code goes on from one to the next
+                    piece = Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    yield replace(piece, said=plain.text, speech_error=plain.note)
                     number += 1
 
     async def _speak(self, piece: Piece, manner: Voice) -> Piece:
         """The piece with its sound; without, and with the reason, where no voice can speak it."""
-        if not manner.aloud or not any(map(str.isalnum, piece.text)):
+        said = piece.text if piece.said is None else piece.said
+        if not manner.aloud:
+            return replace(piece, speech_error="")
+        if not any(map(str.isalnum, said)):
             return piece
         started = time.monotonic()
         options = {"voice": manner.voice, "speed": np.float32(manner.speed), "index": np.int32(piece.number)}
         try:
-            row = await self._call("tts", {"text": piece.text.strip(), **options}, SPOKEN)
+            row = await self._call("tts", {"text": said.strip(), **options}, SPOKEN)
         except TritoneError as error:
             if not getattr(error, "refused", False):
                 raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import itertools
+import re
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -20,10 +21,12 @@ import espeakng_loader
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone.normalization import is_han
+from tritone.scripts import is_han
 from tritone.voice import Sound, Voice
 
-ESPEAK_LANGUAGES = {"en": "en-us", "zh": "cmn"}  # primary subtag → espeak's name, where the two differ
+# Primary subtag → espeak's name, where the two differ.
+ESPEAK_LANGUAGES = {"en": "en-us", "zh": "cmn", "no": "nb", "iw": "he", "in": "id"}
+ALL = "all"  # every language that espeak-ng's data hold
 WORDS_PER_MINUTE = 165
 SCALE = 1 / 32768  # of its 16-bit samples
 
@@ -129,29 +132,57 @@ def library() -> Library:
     return Library()
 
 
+@functools.cache
+def all_languages() -> tuple[str, ...]:
+    """Primary subtags of the languages in espeak-ng's data, English and Chinese first."""
+    data = Path(espeakng_loader.get_data_path())
+    found = {file.name for file in (data / "lang").rglob("*") if file.is_file() and _has_dictionary(file, data)}
+    return ("en", "zh", *sorted({name for name in found if "-" not in name} - {"en", "cmn"}))
+
+
+def _has_dictionary(language: Path, data: Path) -> bool:
+    """Whether espeak knows how to read a language; some it only lists."""
+    named = re.search(r"^dictionary\s+(\S+)", language.read_text(encoding="utf-8"), re.MULTILINE)
+    return (data / f"{named[1] if named else language.name}_dict").exists()
+
+
+@dataclass(frozen=True)
+class Line:
+    """A clause as espeak reads it."""
+
+    words: tuple[str, ...]
+    language: str
+
+
 class Espeak:
     """espeak-ng as an engine of `tritone.tts`."""
 
     def __init__(self, languages: Sequence[str], name: str = "espeak-ng") -> None:
-        """`languages` are primary subtags ("en", "zh"); one that espeak lacks raises RuntimeError."""
+        """`languages` are primary subtags ("en", "zh"), or "all"; one that espeak lacks raises RuntimeError."""
+        every = all_languages()
+        if unknown := [language for language in languages if language not in (*every, *ESPEAK_LANGUAGES, ALL)]:
+            raise RuntimeError(f"espeak-ng has no voice {unknown[0]!r}")
+        languages = every if ALL in languages else languages
         self.voice = Voice(name=name, languages=list(languages))
         self._library = library()
         self.sampling_rate = self._library.sampling_rate
-        for language in languages:
-            self._library.speak("", _espeak_name(language))
 
-    def prepare(self, words: Sequence[str]) -> tuple[str, ...] | None:
+    def prepare(self, words: Sequence[str]) -> Line | None:
         """See Engine."""
-        return tuple(words) if any(character.isalnum() for word in words for character in word) else None
-
-    def synthesize(self, clauses: Sequence[tuple[tuple[str, ...], float]]) -> list[Sound]:
-        """See Engine."""
-        return [self._speak(words, speed) for words, speed in clauses]
-
-    def _speak(self, words: tuple[str, ...], speed: float) -> Sound:
         language = "zh" if any(is_han(character) for word in words for character in word) else "en"
-        if language not in self.voice.languages:
-            language = self.voice.languages[0]
+        return self.prepare_in(words, language if language in self.voice.languages else self.voice.languages[0])
+
+    def prepare_in(self, words: Sequence[str], language: str) -> Line | None:
+        """`prepare` in one of the voice's languages."""
+        if not any(character.isalnum() for word in words for character in word):
+            return None
+        return Line(tuple(words), language)
+
+    def synthesize(self, clauses: Sequence[tuple[Line, float]]) -> list[Sound]:
+        """See Engine."""
+        return [self._speak(line.words, line.language, speed) for line, speed in clauses]
+
+    def _speak(self, words: tuple[str, ...], language: str, speed: float) -> Sound:
         text, starts = join(words)
         rate = round(WORDS_PER_MINUTE * speed)
         audio, marks = self._library.speak(text, _espeak_name(language), rate)

@@ -90,11 +90,16 @@ def _fit(phonemes: str, words: Sequence[str], alone: Callable[[str], str]) -> li
     # best[i, j]: the cost of pairing the first i spoken with the first j written words, and the last step there.
     best = {(0, 0): (0.0, (0, 0))}
     for i, j in itertools.product(range(len(spoken) + 1), range(len(written) + 1)):
+        if not _near(i, j, len(spoken), len(written)):
+            continue
         for di, dj in ((1, 1), (1, 2), (1, 3), *((n, 1) for n in range(2, 13))):
             if (before := best.get((i - di, j - dj))) is not None:
-                cost = _distance("".join(spoken[i - di : i]), "".join(expected[j - dj : j]))
-                step = before[0] + cost + 0.01 * (di + dj - 2)
-                if step < best.get((i, j), (float("inf"),))[0]:
+                heard_here, written_here = "".join(spoken[i - di : i]), "".join(expected[j - dj : j])
+                step, least = before[0] + 0.01 * (di + dj - 2), best.get((i, j), (float("inf"),))[0]
+                # Two strings are at least as unlike as their lengths: most steps need no closer look.
+                if step + abs(len(heard_here) - len(written_here)) / 2 >= least:
+                    continue
+                if (step := step + _distance(heard_here, written_here)) < least:
                     best[i, j] = (step, (di, dj))
     owners = [-1] * len(phonemes)
     i, j = len(spoken), len(written)
@@ -110,6 +115,19 @@ def _fit(phonemes: str, words: Sequence[str], alone: Callable[[str], str]) -> li
             owners[place] = written[j - dj + int(np.searchsorted(shares, share))]
         i, j = i - di, j - dj
     return owners
+
+
+def _near(i: int, j: int, n_spoken: int, n_written: int) -> bool:
+    """Whether i spoken words may be the first j written ones: no more than espeak joins or sets apart, left and right.
+
+    In a long clause also about as far through the one as through the other: the table stays narrow.
+    """
+    possible = (
+        j <= 3 * i and i <= 12 * j and n_written - j <= 3 * (n_spoken - i) and n_spoken - i <= 12 * (n_written - j)
+    )
+    return possible and abs(i * n_written - j * n_spoken) <= max(
+        0.25 * n_spoken * n_written, 12 * n_written, 12 * n_spoken
+    )
 
 
 def _distance(heard: str, expected: str) -> float:

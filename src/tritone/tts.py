@@ -8,7 +8,6 @@ The same text in the same voice gives the same sound, alone or in a crowd, as a 
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone import clauses
+from tritone import clauses, markdown
 from tritone.audio import SAMPLING_RATE, resample
 from tritone.errors import InvalidInput, NotServed, TritoneError
-from tritone.normalization import Word, is_han, read
+from tritone.normalization import Word, read
+from tritone.scripts import is_han, language_by_script, readable_scripts, script_of
 from tritone.voice import Engine, Sound
 
 MIN_SPEED, MAX_SPEED = 0.5, 2.0  # beyond, VITS slurs or swallows phonemes
@@ -34,10 +34,12 @@ FRAME_S = 0.01
 FLOOR = 0.01
 LEAD_S, TAIL_S, FADE_S = 0.03, 0.08, 0.005  # kept before and behind the speech of a clause; faded at both ends
 
-# First words of Unicode letter names, after compatibility normalisation ("ﬁ" → "fi", "µ" → "μ"). espeak reads Greek
-# letters by name in any language.
-_SCRIPTS = {"zh": {"LATIN", "GREEK", "CJK"}}
-_DEFAULT_SCRIPTS = {"LATIN", "GREEK"}
+# How long speech lasts, for admission: about what Piper's Joe and espeak-ng take at normal speed.
+SECONDS_A_LETTER, SECONDS_A_SYLLABLE, SECONDS_A_DIGIT = 0.065, 0.22, 0.35
+CITED = 40  # characters of the caller's words in an error
+WARMED = 2  # languages of a voice that are spoken once while it loads
+LISTED = 6  # languages of a voice that an error names; where there are more, it says how many
+LANGUAGE_LIST = "docs/languages.md"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,22 @@ class Script:
     engine: Engine
     clauses: tuple[Clause, ...]
     speed: float
+    text: str = ""  # what is read of the text: without marks of Markdown
+    note: str = ""  # what of the text is not read; "" if all is
+
+    @property
+    def characters(self) -> int:
+        """Characters that are said: numbers as words."""
+        return sum(len(word.spoken) for clause in self.clauses for word in clause.words)
+
+    @property
+    def seconds(self) -> float:
+        """About how many seconds of sound the text will be."""
+        said = "".join(word.spoken for clause in self.clauses for word in clause.words)
+        syllables, digits = sum(map(is_han, said)), sum(map(str.isdigit, said))
+        letters = SECONDS_A_LETTER * (len(said) - syllables - digits)
+        pauses = sum(clause.pause for clause in self.clauses)
+        return (letters + SECONDS_A_SYLLABLE * syllables + SECONDS_A_DIGIT * digits) / self.speed + pauses
 
 
 @dataclass(frozen=True)
@@ -75,6 +93,7 @@ class Speech:
     sampling_rate: int  # Hz
     voice: str
     words: tuple[TimedWord, ...]  # empty if the engine does not know its times: see `find_words`
+    note: str = ""  # what of the text is not read
 
 
 class Speaker:
@@ -93,7 +112,7 @@ class Speaker:
         Args:
             directories: one voice each; the first is the voice of a text that asks for none.
             max_characters: the longest text it will take.
-            espeak_languages: what espeak-ng itself shall speak ("zh"), after all other voices.
+            espeak_languages: what espeak-ng itself shall speak ("zh"; "all"), after all other voices.
         """
         engines = [_load(directory, device) for directory in directories]
         if espeak_languages:
@@ -102,16 +121,19 @@ class Speaker:
             engines.append(Espeak(espeak_languages))
         speaker = cls(engines, max_characters)
         for voice in (engine.voice for engine in engines):
-            for language in voice.languages:
+            for language in voice.languages[:WARMED]:
                 speaker.speak([speaker.prepare("你好。" if language == "zh" else "one.", voice.name, language)])
         return speaker
 
     def prepare(self, text: str, voice: str = "", language: str = "", speed: float = 1.0) -> Script:
         """A text as `speak` takes it.
 
+        Marks of Markdown and HTML are not read; code blocks and tables are left out, which the script's `note` says.
+        The words of the speech are those of the text without its marks.
+
         Args:
             voice: a voice's name; "" is the first that speaks the language and can read the text.
-            language: a tag such as "en" or "en-US"; "" is what the text looks like.
+            language: a tag such as "en" or "en-US"; "" is what the text looks like: Russian for Cyrillic letters.
             speed: 2.0 is twice as fast.
 
         Raises InvalidInput if the text is too long or has nothing to speak, or if the speed, voice, language or
@@ -121,19 +143,19 @@ class Speaker:
             raise InvalidInput(f"text has {len(text):,} characters, the limit is {self._max_characters:,}")
         if not MIN_SPEED <= speed <= MAX_SPEED:  # NaN fails too
             raise InvalidInput(f"speed is {speed:g}, it must be from {MIN_SPEED:g} to {MAX_SPEED:g}")
-        engine = self._engine(text, voice, primary(language))
-        spoken = _language(text, engine, primary(language))
-        parts = [
-            (tuple(read(clause, spoken)), clauses.pause_after(clause) / speed) for clause in clauses.split(text, spoken)
-        ]
+        plain = markdown.plain(text)
+        wished, guessed = primary(language), language_by_script(plain.text)
+        engine = self._engine(plain.text, voice, wished, guessed)
+        spoken = wished or _language(engine, guessed)
         prepared = [
-            Clause(words, ready, pause)
-            for words, pause in parts
-            if (ready := engine.prepare([word.spoken for word in words])) is not None
+            Clause(words, ready, clauses.pause_after(clause) / speed)
+            for clause in clauses.split(plain.text, spoken)
+            if (words := tuple(word for word in read(clause, spoken) if word.spoken))
+            if (ready := _prepared(engine, [word.spoken for word in words], spoken)) is not None
         ]
         if not prepared:
-            raise InvalidInput(f"text has nothing to speak: {text[:40]!r}")
-        return Script(engine, tuple(prepared), float(speed))
+            raise InvalidInput(f"text has nothing to speak: {text[:CITED]!r}" + (f"; {plain.note}" * bool(plain.note)))
+        return Script(engine, tuple(prepared), float(speed), plain.text, plain.note)
 
     def speak(self, scripts: Sequence[Script]) -> list[Speech]:
         """Speak each script; clauses of one voice go to its engine together."""
@@ -153,26 +175,40 @@ class Speaker:
             for number, script in enumerate(scripts)
         ]
 
-    def _engine(self, text: str, voice: str, language: str) -> Engine:
+    def _engine(self, text: str, voice: str, wished: str, guessed: str) -> Engine:
         """The first voice that is as wished and can read the text."""
         known = [engine for engine in self._engines if voice in ("", engine.voice.name)]
         if not known:
-            raise InvalidInput(f"voice {voice!r} is unknown; {self._offer()}")
-        fitting = [engine for engine in known if not language or language in engine.voice.languages]
+            raise InvalidInput(f"voice {voice[:CITED]!r} is unknown; {self._offer()}")
+        fitting = [engine for engine in known if not wished or wished in engine.voice.languages]
         if not fitting:
-            by = f" by voice {voice!r}" if voice else ""
-            raise InvalidInput(f"language {language!r} is not spoken{by}; {self._offer()}")
-        unreadable = [_unreadable(text, engine) for engine in fitting]
+            by = f" by voice {voice[:CITED]!r}" if voice else ""
+            raise InvalidInput(f"language {wished[:CITED]!r} is not spoken{by}; {self._offer()}")
+        unreadable = [_unreadable(text, wished or _language(engine, guessed)) for engine in fitting]
         able = [engine for engine, letter in zip(fitting, unreadable, strict=True) if not letter]
         if not able:
-            who = f"voice {voice!r}" if voice else "no voice"
+            who = f"voice {voice[:CITED]!r}" if voice else "no voice"
             cannot = "cannot read" if voice else "can read"
-            raise InvalidInput(f"text holds {unreadable[0]!r}, which {who} {cannot}; {self._offer()}")
+            letter = unreadable[-1] if not voice else unreadable[0]
+            of = f" in language {wished!r}" if wished else ""
+            raise InvalidInput(f"text holds {letter!r}, which {who} {cannot}{of}; {self._offer()}")
         return able[0]
 
     def _offer(self) -> str:
-        voices = [f"{engine.voice.name} ({', '.join(engine.voice.languages)})" for engine in self._engines]
+        voices = [f"{engine.voice.name} ({_listed(engine.voice.languages)})" for engine in self._engines]
         return f"voices and their languages: {'; '.join(voices)}"
+
+
+def _listed(languages: Sequence[str]) -> str:
+    if len(languages) > LISTED:
+        return f"{len(languages)} languages, listed in {LANGUAGE_LIST}"
+    return ", ".join(languages)
+
+
+def _prepared(engine: Engine, words: Sequence[str], language: str) -> Any | None:
+    """The words as the engine takes them; espeak-ng, which has many languages, is told which."""
+    prepare_in = getattr(engine, "prepare_in", None)
+    return prepare_in(words, language) if prepare_in else engine.prepare(words)
 
 
 async def find_words(speech: Speech, text: str, call: Callable[..., Awaitable[dict[str, Any]]]) -> Speech:
@@ -215,21 +251,19 @@ def _load(directory: Path, device: str) -> Engine:
     raise NotServed(f"{directory.name} holds a Coqui {model!r} voice; served are vits, tacotron2 and xtts")
 
 
-def _language(text: str, engine: Engine, wished: str) -> str:
-    """The language that a text is read in."""
+def _language(engine: Engine, guessed: str) -> str:
+    """The language that a voice reads a text in, where none is wished: what it looks like, or the voice's own."""
     spoken = engine.voice.languages
-    if wished:
-        return wished
-    if "zh" in spoken and any(map(is_han, text)):
-        return "zh"
+    if guessed in spoken:
+        return guessed
     return next((language for language in spoken if language != "zh"), spoken[0])
 
 
-def _unreadable(text: str, engine: Engine) -> str:
-    """The first letter that a voice cannot read, or ""."""
-    readable = set().union(*(_SCRIPTS.get(language, _DEFAULT_SCRIPTS) for language in engine.voice.languages))
-    for letter in filter(str.isalpha, unicodedata.normalize("NFKC", text)):
-        if unicodedata.name(letter, "UNNAMED").split()[0] not in readable:
+def _unreadable(text: str, language: str) -> str:
+    """The first letter that a voice of a language cannot read, or ""."""
+    readable = readable_scripts(language)
+    for letter in text:
+        if not letter.isascii() and letter.isalpha() and script_of(letter) not in readable:
             return letter
     return ""
 
@@ -251,7 +285,7 @@ def _join(script: Script, sounds: Sequence[Sound]) -> Speech:
             words.append(TimedWord(word.text, round(start, 3), round(end, 3)))
         parts.append(audio)
         begin += len(audio) / rate
-    return Speech(np.concatenate(parts), rate, script.engine.voice.name, tuple(words))
+    return Speech(np.concatenate(parts), rate, script.engine.voice.name, tuple(words), script.note)
 
 
 def finish(audio: NDArray[np.float32], rate: int, pause: float) -> tuple[NDArray[np.float32], float]:

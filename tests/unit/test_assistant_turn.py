@@ -112,6 +112,16 @@ def test_a_clause_that_no_voice_can_speak_arrives_as_text_with_the_reason() -> N
     assert rows[2]["speech_error"] == ""
 
 
+def test_marks_and_code_are_not_spoken_but_written_and_that_is_said() -> None:
+    clauses = ["**Two, ", "stars**:\n", "```\n", "x = 1, ", "y\n", "```\n", "Done."]
+    models = Models(clauses)
+    rows = answer(models, text_input="What?")
+    assert "".join(row["text_output"] for row in rows) == "".join(clauses)
+    assert models.spoken() == ["Two,", "stars:", "Done."]
+    assert [row["speech_error"] for row in rows if row["speech_error"]] == ["not read aloud: a code block"]
+    assert not any(row["speech_error"] for row in answer(Models(clauses), text_input="?", modalities=["text"]))
+
+
 def test_an_answer_in_text_alone_is_not_spoken() -> None:
     models = Models()
     rows = answer(models, text_input="What?", modalities=["text"])

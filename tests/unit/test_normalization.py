@@ -30,7 +30,7 @@ def spoken(text: str, language: str) -> str:
         ("Dr. Smith vs. Mr. Lee", "Doctor Smith versus Mister Lee"),
         ("R & D, e.g. this", "R and D, for example this"),
         ("call 4915112345", "call four nine one five one one two three four five"),
-        ("see https://example.com/a", "see example dot com slash a"),
+        ("see https://example.com/a", "see example dot com"),
         ("No. 7", "number seven"),
         ("plain words stay", "plain words stay"),
     ],

@@ -126,6 +126,7 @@ _SPEECH_OUTPUTS = (
     Tensor("audio_bytes", "BYTES"),
     Tensor("voice", "BYTES"),
     *_WORDS,
+    Tensor("note", "BYTES"),
 )
 TTS = Model(
     "tts",

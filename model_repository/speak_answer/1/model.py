@@ -24,7 +24,8 @@ class TritonPythonModel:
             "index": np.int32(0),
         }
         try:
-            return {**await bls.call("tts", {"text": text, **options}, SPOKEN), "speech_error": ""}
+            spoken = await bls.call("tts", {"text": text, **options}, (*SPOKEN, "note"))
+            return {**{name: spoken[name] for name in SPOKEN}, "speech_error": spoken["note"]}
         except bls.CallFailed as error:
             if not error.refused:
                 raise

@@ -4,9 +4,10 @@ from contextlib import aclosing
 
 import numpy as np
 
-from tritone import bls, clauses, estimates, serving
+from tritone import bls, clauses, estimates, markdown, serving
 from tritone.errors import InvalidInput
 from tritone.overlap import in_order
+from tritone.threads import in_thread
 
 SPOKEN = ("audio", "sampling_rate", "audio_wav", "audio_bytes", "voice", "word", "word_start", "word_end")
 
@@ -36,12 +37,21 @@ class TritonPythonModel:
             return {"text": clause, "index": index, **await bls.call("tts", inputs, SPOKEN)}
 
         begin = 0.0
-        pieces = in_order(_each(enumerate(clauses.speakable(text, language))), speak, self.settings.ahead)
+        parts, note = await in_thread(_parts, text, language)
+        pieces = in_order(_each(enumerate(parts)), speak, self.settings.ahead)
         async with aclosing(pieces) as spoken:
             async for piece in spoken:
                 times = {name: piece[name] + begin for name in ("word_start", "word_end")}
-                yield {**piece, **times}
+                yield {**piece, **times, "note": note if begin == 0.0 else ""}
                 begin += len(piece["audio"]) / piece["sampling_rate"][0]
+
+
+def _parts(text, language):
+    """The clauses of a text without marks of Markdown, and what of it is not read."""
+    plain = markdown.plain(text)
+    parts = clauses.speakable(plain.text, language)
+    # Nothing to say: the voice is given the text as it is, and says why.
+    return (parts if any(map(str.isalnum, plain.text)) else [text], plain.note)
 
 
 async def _each(items):

@@ -36,7 +36,7 @@ class TritonPythonModel:
         name = audio.file_format(response_format or "wav")
         script = await in_thread(self.speaker.prepare, text, **inputs)
         speech = await self.worker(script, max(int(index), 0) * self.settings.clause_s)
-        return _answer(speech if speech.words else await find_words(speech, text, bls.call), name)
+        return _answer(speech if speech.words else await find_words(speech, script.text, bls.call), name)
 
 
 def _answer(speech, response_format):
@@ -49,4 +49,5 @@ def _answer(speech, response_format):
         "word": [word.text for word in speech.words],
         "word_start": [word.start for word in speech.words],
         "word_end": [word.end for word in speech.words],
+        "note": speech.note,
     }
