@@ -24,6 +24,7 @@ from tritone.policy import Policy, Stopping
 from tritone.process import ServerProcess
 from tritone.readiness import Readiness
 from tritone.repository import CannotStart, Model
+from tritone.secret import hide_argument
 from tritone.server_log import ServerLog
 from tritone.signals import Signals
 from tritone.tritonserver import Ports, Tritonserver
@@ -144,7 +145,7 @@ class Plan:
     policy: Policy
     stopping: Stopping
     ready_grace_s: float
-    warning: str  # for the person who starts it; "" where there is nothing to warn of
+    warnings: list[str]  # for the person who starts it
 
 
 def _plan(
@@ -163,8 +164,9 @@ def _plan(
     models = repository.select(repository.read(repositories, config_name), names)
     folder = start_checks.checkpoint_folder(models)
     leftovers.remove()  # what dead runs hold of the shared memory is free now
-    warning = start_checks.check_shared_memory(models)
-    return Plan(found, repositories, models, config_name, folder, ports, policy, stopping, ready_grace_s, warning)
+    warnings = [start_checks.check_shared_memory(models), tritonserver.exposure_warning(ports, found.version) or ""]
+    told = [warning for warning in warnings if warning]
+    return Plan(found, repositories, models, config_name, folder, ports, policy, stopping, ready_grace_s, told)
 
 
 def _log(wish: Path | None, root: Path, port: int) -> ServerLog:
@@ -180,6 +182,7 @@ class Run:
 
     plan: Plan
     server: ServerProcess
+    key: str  # of the closed APIs
     access: Control
     pulses: Path  # the folder of the stubs' pulse files
     readiness: Readiness
@@ -202,8 +205,8 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
     Raises: CannotStart: before anybody could have used it.
     """
     out.print(f"tritonserver from {plan.found.origin}; {'CPU' if plan.config_name else 'GPU'}; log: {log.name}")
-    if plan.warning:
-        err.print(f"tritone serve: warning: {plan.warning}")
+    for warning in plan.warnings:
+        err.print(f"tritone serve: warning: {warning.removeprefix('WARNING: ')}")
     readiness, metrics = Readiness([model.name for model in plan.models], plan.ready_grace_s), Metrics()
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(leftovers.scratch_folder())
@@ -221,7 +224,7 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
         stack.callback(lambda: server.stop(at_once=signals.again()))
         access = Control(f"{plan.ports.local_host}:{plan.ports.grpc}", key)
         stack.callback(access.close)
-        run = Run(plan, server, access, pulses, readiness, metrics, signals, announcer)
+        run = Run(plan, server, key, access, pulses, readiness, metrics, signals, announcer)
         code = _keep(run) if _wait_until_ready(run) else 0
     if code == 0:
         out.print("stopped")
@@ -298,9 +301,13 @@ def _wait_until_ready(run: Run) -> bool:
     names, limit = [model.name for model in run.plan.models], run.plan.policy.load_timeout_s
     start = latest = time.monotonic()
     loaded = set[str]()
+    hidden = False
     with out.status("starting") as status:
         while not run.signals.wait(0.1):
             run.server.check_loading()
+            # Once it prints, it has read its arguments.
+            if not hidden and run.server.log.tail():
+                hidden = _hide_key(run)
             now = time.monotonic()
             for name in sorted(run.server.log.loaded() - loaded):
                 loaded.add(name)
@@ -316,6 +323,13 @@ def _wait_until_ready(run: Run) -> bool:
             if missing and now - latest > limit:
                 raise CannotStart(f"none of the models {missing} has loaded within {limit:g} s, see --load-timeout")
     return False
+
+
+def _hide_key(run: Run) -> bool:
+    """Take the key of the closed APIs out of the server's command line, and say so where that cannot be done."""
+    if not hide_argument(run.server.pid, run.key):
+        run.say("tritone serve: the key of the closed APIs stays to be seen in the process list (SECURITY.md)")
+    return True
 
 
 def _listens(ports: Ports) -> bool:

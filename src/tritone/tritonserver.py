@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import ipaddress
 import os
 import shutil
 import site
@@ -23,6 +24,7 @@ from tritone.repository import CannotStart
 CONTAINER = Path("/opt/tritonserver/bin/tritonserver")
 WHEEL = "nvidia-pytriton"
 WHEEL_SERVER = (2, 51)  # nvidia-pytriton 0.7.0
+WITHOUT_HOLES = (2, 71)  # 26.07: the last published hole so far is mended there (SECURITY.md)
 NUMPY_2 = (2, 52)  # first server whose stub can read arrays of numpy 2 (release notes 24.11)
 # Closed to clients: who may register shared memory can read other callers' data, who may load models runs code.
 CLOSED_APIS = "shared-memory,model-repository,trace,logging"
@@ -53,7 +55,7 @@ class Tritonserver:
 
 @dataclass(frozen=True)
 class Ports:
-    """Where the server listens."""
+    """Where the server listens: HTTP and gRPC on `host`, Triton's metrics and the watchdog's on `metrics_host`."""
 
     host: str
     http: int
@@ -71,6 +73,30 @@ class Ports:
 def local(host: str) -> str:
     """The address under which this machine reaches what listens on a host."""
     return {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104  # compared, not bound
+
+
+def exposure_warning(ports: Ports, version: tuple[int, int] | None) -> str | None:
+    """What to tell, loudly, who opens an old server to others; None where callers are local or the server is not old.
+
+    A server whose version nobody knows gets a warning too.
+    """
+    if _is_loopback(ports.host) or (version is not None and version >= WITHOUT_HOLES):
+        return None
+    named = f"tritonserver {version[0]}.{version[1]}" if version else "a tritonserver of unknown version"
+    return (
+        f"WARNING: {named} listens on {ports.host}, where others reach it. Versions before "
+        f"{WITHOUT_HOLES[0]}.{WITHOUT_HOLES[1]} (26.07) have published holes by which a caller may run code here or "
+        "stop the server: CVE-2025-23310, CVE-2025-23316, CVE-2026-24207, CVE-2026-47627 and more (SECURITY.md). "
+        "Use a newer image, or --host 127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address; a name counts as reachable unless it is localhost."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def find() -> Tritonserver:
@@ -153,7 +179,8 @@ def command(server: Tritonserver, scratch: Path, ports: Ports, key: str) -> list
         "--model-control-mode=explicit",
         # Our configurations are complete; completing them would import every model.py twice.
         "--disable-auto-complete-config",
-        *(f"--{service}-address={ports.host}" for service in ("http", "grpc")),
+        f"--http-address={ports.host}",
+        f"--grpc-address={ports.host}",
         f"--metrics-address={ports.metrics_host}",
         f"--http-port={ports.http}",
         f"--grpc-port={ports.grpc}",

@@ -17,6 +17,7 @@ from tritone_client._types import Word
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
+MOST_TIMEOUT_S = 1e9  # 31 years; gRPC takes a time-out of some hundred years for one that has passed
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class Delivery:
 def request(model: Model, delivery: Delivery, values: Mapping[str, Any], leave_out: Sequence[str] = ()) -> Request:
     """The request with a tensor for every value that is not None, for all outputs but those to leave out.
 
-    Raises: InvalidInput: naming the tensor; also for a time-out that is not a positive number.
+    Raises: InvalidInput: naming the tensor; also for a time-out that is no positive number or too large.
     """
-    if not 0 < delivery.timeout_s < float("inf"):
-        raise InvalidInput(f"timeout_s is {delivery.timeout_s}, must be over 0 and finite")
+    if not 0 < delivery.timeout_s <= MOST_TIMEOUT_S:
+        raise InvalidInput(f"timeout_s is {delivery.timeout_s}, must be over 0 and at most {MOST_TIMEOUT_S:.0f}")
     tensors = {tensor.name: tensor for tensor in model.inputs}
     inputs = {name: tensors[name].array(value) for name, value in values.items() if value is not None}
     missing = [tensor.name for tensor in model.inputs if not tensor.optional and tensor.name not in inputs]

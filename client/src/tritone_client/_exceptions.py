@@ -3,8 +3,8 @@
 Error                    catches all of them; carries the model's name and the request's id
 ├── InvalidInput         the request breaks a rule that the message names; sending it again will not help
 ├── NotServed            this server does not do that at all, or not for this caller
-├── ModelNotReady        the model is not there, or not yet, or being restarted
-├── Overloaded           the server has too much to do; the same request may succeed later
+├── ModelNotReady        the model is not there, or not yet, or being restarted; `retry_after_s` where the server says
+├── Overloaded           the server has too much to do; the same request may succeed later, after `retry_after_s`
 ├── ServerUnavailable    nobody answers at the address, or the connection broke
 ├── RequestTimedOut      no answer within `timeout_s`
 ├── Cancelled            the request was cancelled before it was answered
@@ -34,12 +34,31 @@ class NotServed(Error):
     """The server does not offer this, or not to this caller."""
 
 
-class ModelNotReady(Error):
+class Refusal(Error):
+    """What two refusals have in common; not public: catch `Overloaded` and `ModelNotReady`.
+
+    Attributes:
+        retry_after_s: the seconds after which the server says that the request may succeed; None if it does not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, model=model, request_id=request_id)
+        self.retry_after_s = retry_after_s
+
+
+class ModelNotReady(Refusal):
     """The model does not exist on this server, is still loading, or is being restarted."""
 
 
-class Overloaded(Error):
-    """The server refused the request at once because it is full; try again later."""
+class Overloaded(Refusal):
+    """The server refused the request at once because it is full; try again after `retry_after_s`."""
 
 
 class ServerUnavailable(Error):

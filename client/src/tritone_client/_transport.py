@@ -1,6 +1,7 @@
 """How requests reach the server. `GrpcTransport` is the only code here that knows tritonclient and gRPC."""
 
 import contextlib
+import re
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from tritone_client._exceptions import (
     ModelNotReady,
     NotServed,
     Overloaded,
+    Refusal,
     RequestTimedOut,
     ServerUnavailable,
 )
@@ -58,7 +60,62 @@ _NO_CONNECTION = (
     "stream removed",
 )
 # Triton's words for a model that is (un)loading, and for one whose process died and waits for the watchdog.
-_NOT_READY = ("not at ready state", "no available versions", "unknown model", "is not healthy", "is not ready")
+_NOT_READY = (
+    "not at ready state",
+    "no available versions",
+    "unknown model",
+    "is not healthy",
+    "is not ready",
+    "has stopped accepting",  # Server is stopping, scheduler for model has stopped accepting new inference requests
+    "server not ready",
+)
+# Inside a stream an error comes as bare text, without its status. Our models write Triton's name of the status in front
+# where the request asks for it by its parameter `status`; what Triton's core says itself is told by its words.
+_TRITON_CODES = {
+    "UNKNOWN": grpc.StatusCode.UNKNOWN,
+    "INTERNAL": grpc.StatusCode.INTERNAL,
+    "NOT_FOUND": grpc.StatusCode.NOT_FOUND,
+    "INVALID_ARG": grpc.StatusCode.INVALID_ARGUMENT,
+    "UNAVAILABLE": grpc.StatusCode.UNAVAILABLE,
+    "UNSUPPORTED": grpc.StatusCode.UNIMPLEMENTED,
+    "ALREADY_EXISTS": grpc.StatusCode.ALREADY_EXISTS,
+    "CANCELLED": grpc.StatusCode.CANCELLED,
+}
+_CODED = re.compile(
+    rf"(?P<place>in ensemble '[^']*', )?(?P<code>{'|'.join(_TRITON_CODES)}): (?P<sentence>.*)", re.DOTALL
+)
+_RESTRICTED = "protocol is restricted"  # This protocol is restricted, expecting header 'triton-grpc-protocol-...'
+_CORE_WORDS = {
+    grpc.StatusCode.UNAVAILABLE: (
+        *_NOT_READY,
+        _RESTRICTED,
+        "exceeds maximum queue size",
+        "request timeout expired",
+        "; try again in ",
+    ),
+    grpc.StatusCode.INVALID_ARGUMENT: (
+        "unexpected shape",
+        "unexpected inference input",
+        "unexpected inference output",
+        "unexpected datatype",
+        "data-type is",
+        "inputs but got",
+        "missing required input",
+        "batch-size must be",
+        "unexpected total byte size",
+        "byte size mismatch for input",
+        "string elements",
+        "string data",
+        "string length",
+        "unable to find data for input",
+        "model version from specified version string",
+        "invalid value type for",
+        "must be specified along with",
+    ),
+    grpc.StatusCode.CANCELLED: ("cancelled", "canceled"),
+    grpc.StatusCode.UNIMPLEMENTED: ("doesn't support", "not supported"),
+}
+_TRY_AGAIN = re.compile(r"; try again in (\d+(?:\.\d+)?) s")
 
 # Triton counts keep-alive pings more often than every 300 s as an attack, so ours come a little slower; they find
 # connections that a firewall dropped in silence. Messages are as large as gRPC allows, as on the server.
@@ -71,9 +128,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),  # each client has its own connection and shares no one's back-off
 )
-# Without it an error inside a stream comes as bare text, without its status. (Triton mended a use after free of this
-# mode in 26.04; with one request per stream, as here, 24.10 came through 1,500 errors and deadlines unharmed.)
-_STREAM_METADATA = (("triton_grpc_error", "true"),)
 
 
 class Transport(Protocol):
@@ -114,13 +168,16 @@ class GrpcTransport:
     def stream(self, request: Request) -> Generator[Outputs, None, None]:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id):
-            responses = self._stub.ModelStreamInfer(
-                iter((write_request(request),)), timeout=request.timeout_s, metadata=_STREAM_METADATA
-            )
+            message = write_request(request)
+            # No metadata `triton_grpc_error`, by which errors would come with their status: in that mode server 2.51
+            # is killed by a few dozen failing streams at a time (SIGABRT; mended in 26.04).
+            message.parameters["status"].bool_param = True
+            responses = self._stub.ModelStreamInfer(iter((message,)), timeout=request.timeout_s)
             try:
                 for response in responses:
-                    if message := response.error_message:  # a server that ignores the metadata
-                        raise InferenceFailed(message, model=request.model, request_id=request.request_id)
+                    if response.error_message:
+                        kind, said = map_bare_error(response.error_message)
+                        raise _error(kind, said, request.model, request.request_id)
                     if response.infer_response.outputs:  # the last one may be empty
                         yield read_response(response.infer_response)
             finally:
@@ -148,7 +205,7 @@ class GrpcTransport:
                 message = f"no answer from {self.url}: {message}"
             if kind is RequestTimedOut:
                 message = f"no answer from {self.url} within {timeout_s:g} s"
-            raise kind(message, model=model, request_id=request_id) from error
+            raise _error(kind, message, model, request_id) from error
         except ValueError as error:
             if "closed channel" not in str(error):
                 raise
@@ -161,11 +218,33 @@ def map_error(code: grpc.StatusCode, message: str) -> tuple[type[Error], str]:
     said = message or code.name
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL) and _any_of(_NOT_READY, words):
         return ModelNotReady, said
+    if code is grpc.StatusCode.UNAVAILABLE and _RESTRICTED in words:
+        return NotServed, said
     if code is grpc.StatusCode.UNAVAILABLE and _any_of(_NO_CONNECTION, words):
         return ServerUnavailable, said
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "larger than max" in words:
         return InvalidInput, said
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and "metadata size exceeds" in words:
+        return InferenceFailed, f"the server failed with a sentence too long to be sent: {said}"
     return _ERRORS[code], said
+
+
+def map_bare_error(message: str) -> tuple[type[Error], str]:
+    """The error class for an error that came inside a stream, without a gRPC status, and what to say."""
+    if coded := _CODED.fullmatch(message):
+        return map_error(_TRITON_CODES[coded["code"]], (coded["place"] or "") + coded["sentence"])
+    words = message.lower()
+    told = (code for code, phrases in _CORE_WORDS.items() if _any_of(phrases, words))
+    return map_error(next(told, grpc.StatusCode.UNKNOWN), message)
+
+
+def _error(kind: type[Error], message: str, model: str | None, request_id: str | None) -> Error:
+    """The error, with the seconds after which a refusal says that the request may be sent again."""
+    if issubclass(kind, Refusal):
+        found = _TRY_AGAIN.search(message)
+        after = float(found[1]) if found else None
+        return kind(message, model=model, request_id=request_id, retry_after_s=after)
+    return kind(message, model=model, request_id=request_id)
 
 
 def _any_of(phrases: tuple[str, ...], words: str) -> bool:
@@ -173,8 +252,9 @@ def _any_of(phrases: tuple[str, ...], words: str) -> bool:
 
 
 def write_request(request: Request) -> Any:
-    """The protocol's ModelInferRequest."""
+    """The protocol's ModelInferRequest. It carries the time-out, as models do not see gRPC's own deadline."""
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.request_id)
+    message.parameters["timeout"].int64_param = max(1, round(request.timeout_s * 1e6))
     for name, array in request.inputs.items():
         message.inputs.add(name=name, datatype=np_to_triton_dtype(array.dtype), shape=array.shape)
         is_bytes = array.dtype == np.object_
