@@ -3,11 +3,12 @@
     python scripts/evaluate_llava.py .checkpoints/tiny/llava
 
 Prints a Markdown table: exact-match accuracy per kind of question and language, on new pictures and on the
-colour–shape pairs that training never showed.
+colour–shape pairs that training never showed. With `--variants` another: how many answers stay as they are when the
+same question is written in capitals, without its mark, with another apostrophe, …
 """
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 
@@ -17,7 +18,7 @@ from PIL import Image
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from rewording import reword
+from rewording import VARIANTS, reword, variants
 from shape_chat import chat
 from shape_questions import LANGUAGES, Exchange, ask, ask_colour, ask_shape, ask_without_picture
 from tritone.shapes import HELD_OUT, draw_scene, render
@@ -71,19 +72,18 @@ def single_things(count: int, seed: int, held_out: bool) -> list[Trial]:
     return trials
 
 
+def rewritten(trials: list[Trial]) -> list[Trial]:
+    """Each question as its exchange has it (part "") and in every other writing (the writing is the part)."""
+    return [
+        replace(trial, part=part, question=question)
+        for trial in trials
+        for part, question in {"": trial.exchange.question, **variants(trial.exchange.question)}.items()
+    ]
+
+
 def answer(model: LlavaForConditionalGeneration, processor: LlavaProcessor, trials: list[Trial]) -> list[str]:
     """Greedy answers to a batch of questions."""
-    prompts = [
-        processor.apply_chat_template(
-            [
-                {
-                    "role": "user",
-                    "content": [{"type": "image"}] * bool(t.picture) + [{"type": "text", "text": t.question}],
-                }
-            ]
-        )
-        for t in trials
-    ]
+    prompts = [prompt(processor, trial) for trial in trials]
     images = [t.picture for t in trials if t.picture]
     inputs = processor(text=prompts, images=images or None, padding=True, return_tensors="pt", add_special_tokens=False)
     inputs.pop("token_type_ids", None)
@@ -91,6 +91,48 @@ def answer(model: LlavaForConditionalGeneration, processor: LlavaProcessor, tria
         tokens = model.generate(**inputs, max_new_tokens=96, do_sample=False)
     new = tokens[:, inputs["input_ids"].shape[1] :]
     return [text.strip() for text in processor.batch_decode(new, skip_special_tokens=True)]
+
+
+def prompt(processor: LlavaProcessor, trial: Trial) -> str:
+    """What the model reads."""
+    content = [{"type": "image"}] * bool(trial.picture) + [{"type": "text", "text": trial.question}]
+    return str(processor.apply_chat_template([{"role": "user", "content": content}]))
+
+
+def steadiness(model: LlavaForConditionalGeneration, processor: LlavaProcessor, trials: list[Trial]) -> str:
+    """A Markdown table of how each writing of a question is answered, per language.
+
+    Of those answered rightly as the exchange has them, how many still are; and of all, how many answers are the same.
+    """
+    still, same = defaultdict(list), defaultdict(list)
+    for trial, said in answered_once(model, processor, rewritten(trials)):
+        right = said == trial.exchange.answer
+        if not trial.part:
+            first, first_right = said, right
+            still["as it is", trial.exchange.language].append(right)
+            continue
+        for part in (trial.part, "**all**"):
+            same[part, trial.exchange.language].append(said == first)
+            if first_right:
+                still[part, trial.exchange.language].append(right)
+    rows = ["| writing | English: still right | same | Chinese: still right | same |", "|---|---|---|---|---|"]
+    for part in ("as it is", *VARIANTS, "**all**"):
+        cells = [_percent(table[part, language]) for language in LANGUAGES for table in (still, same)]
+        rows.append(f"| {part} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def answered_once(
+    model: LlavaForConditionalGeneration, processor: LlavaProcessor, trials: list[Trial]
+) -> list[tuple[Trial, str]]:
+    """Each trial and its answer; questions that the chat template writes alike are asked once."""
+    keys = [(prompt(processor, trial), id(trial.picture)) for trial in trials]
+    once = dict(zip(keys, trials, strict=True))
+    said: dict[tuple[str, int], str] = {}
+    for start in track(range(0, len(once), BATCH), "asking", transient=True):
+        some = list(once)[start : start + BATCH]
+        said.update(zip(some, answer(model, processor, [once[key] for key in some]), strict=True))
+    return [(trial, said[key]) for trial, key in zip(trials, keys, strict=True)]
 
 
 def accuracy(model: LlavaForConditionalGeneration, processor: LlavaProcessor, trials: list[Trial]) -> str:
@@ -112,11 +154,14 @@ def _percent(right: list[bool]) -> str:
     return f"{100 * sum(right) / len(right):.1f} % of {len(right)}" if right else "–"
 
 
-def main(checkpoint: Path, questions: int = 2400, seed: int = 7) -> None:
+def main(checkpoint: Path, questions: int = 2400, seed: int = 7, variants: bool = False) -> None:
     """Score a checkpoint folder."""
     model = LlavaForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32).eval()
     processor = LlavaProcessor.from_pretrained(checkpoint)
     trials = new_pictures(questions, seed)
+    if variants:
+        print(steadiness(model, processor, trials))
+        return
     trials += single_things(questions // 3, seed, held_out=False) + single_things(questions // 3, seed, held_out=True)
     print(accuracy(model, processor, trials))
 

@@ -35,7 +35,7 @@ from transformers import (
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from evaluate_llava import accuracy, new_pictures
-from rewording import reword
+from rewording import plain, plain_template, reword
 from shape_chat import chat, every_text
 from shape_questions import (
     LANGUAGES,
@@ -60,17 +60,18 @@ FINDING = (
 ENGLISH = 0.6  # of the questions: English has more ways to ask, and is learned later
 PAD, BOS, EOS, IMAGE = "<pad>", "<s>", "</s>", "<image>"
 # LLaVA 1.5's conversation form; content is a string or a list of {"type": "image"} and {"type": "text"} parts.
+# What the user writes comes in its plain form, so that neither case nor marks change an answer.
 CHAT_TEMPLATE = (
+    f"{plain_template()}"
     "{{ bos_token }}{% for message in messages %}"
-    "{% if message['role'] == 'assistant' %} "
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}{{ part['text'] }}{% endfor %}{% endif %}{{ eos_token }}"
-    "{% else %}{{ 'USER: ' if message['role'] == 'user' else '' }}"
-    "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %}{% endif %}"
-    "{{ ' ASSISTANT:' if message['role'] == 'user' else '\n' }}{% endif %}"
-    "{% endfor %}"
+    "{% set parts = [] if message['content'] is string else message['content'] %}"
+    "{% set text = message['content'] if message['content'] is string else "
+    "parts | selectattr('type', 'equalto', 'text') | map(attribute='text') | join(' ') %}"
+    "{% if message['role'] == 'assistant' %} {{ text }}{{ eos_token }}{% else %}"
+    "{{ 'USER: ' if message['role'] == 'user' else '' }}"
+    "{% for part in parts if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% if message['role'] == 'user' %}{{ plain(text) }} ASSISTANT:{% else %}{{ text }}{{ '\n' }}{% endif %}"
+    "{% endif %}{% endfor %}"
 )
 
 
@@ -259,7 +260,7 @@ def encode(random: Random, lesson: Lesson, tokenizer: PreTrainedTokenizerFast) -
         position = shared
         for turn, (picture, exchange) in enumerate(conversation):
             user = "" if lesson.picture and turn == 0 else "USER: "
-            question = f"{user}{_image_tokens() if picture else ''}{reword(random, exchange)} ASSISTANT:"
+            question = f"{user}{_image_tokens() if picture else ''}{plain(reword(random, exchange))} ASSISTANT:"
             prompt = tokenizer.encode(question, add_special_tokens=False)
             answer = tokenizer.encode(f" {exchange.answer}{EOS}", add_special_tokens=False)
             length = len(prompt) + len(answer)

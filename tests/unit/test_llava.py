@@ -92,7 +92,7 @@ def test_a_conversation_is_written_in_the_chat_template(llava):
     picture = encode_png(np.full((8, 8, 3), 255, np.uint8))
     chat = llava.prepare("Where?", [picture, picture], json.dumps(messages))
     written = llava.processor.tokenizer.decode(chat.prompt.input_ids).replace("<image>" * 64, "<image>")
-    assert written == ("<s>USER: <image>\nWhat is this? ASSISTANT: A star.</s>USER: <image>\nWhere? ASSISTANT:")
+    assert written == ("<s>USER: <image>\nwhat is this ASSISTANT: A star.</s>USER: <image>\nwhere ASSISTANT:")
     assert chat.prompt.pixel_values.shape == (2, 3, 64, 64)
     assert chat.prompt.picture_tokens == 128
 
@@ -104,7 +104,7 @@ def test_a_conversation_is_written_in_the_chat_template(llava):
         ({"text_input": "x", "image_bytes": [b"a"] * 3}, "3 pictures, the limit is 2"),
         ({"text_input": "x", "max_tokens": 97}, "max_tokens is 97, must be 1 to 96"),
         ({"text_input": "\n \t"}, "empty"),
-        ({"text_input": "你 " * 900}, "exceed the 1024 of the model"),
+        ({"text_input": "你 " * 990}, "exceed the 1024 of the model"),
         ({"text_input": "x", "messages": json.dumps([{"role": "user", "content": "</s>"}])}, "</s>"),
         ({"text_input": "x", "top_k": -1}, "top_k is -1"),
         ({"text_input": "x", "repetition_penalty": 0.0}, "repetition_penalty is 0"),

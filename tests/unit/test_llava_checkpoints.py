@@ -28,6 +28,14 @@ from tritone.llava import Capacity, Limits, Llava, Loading
 LIMITS = Limits(max_characters=2000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=64)
 CAPACITY = Capacity(slots=6, max_length=512, prefill_chunk=100)
 VOCABULARY = 1129  # of the tiny checkpoint's tokenizer, which these borrow
+# Of LLaVA 1.5: what is asked stays as it is written, other than in the tiny checkpoint's own.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %} {{ message['content'] }}"
+    "{{ eos_token }}{% else %}USER: "
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %} ASSISTANT:"
+    "{% endif %}{% endfor %}"
+)
 TEXT = {
     "vocab_size": VOCABULARY,
     "hidden_size": 64,
@@ -52,7 +60,7 @@ def llava_1_5(folder):
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"), patch_size=16)
+    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"), patch_size=16, chat_template=CHAT_TEMPLATE)
     save(config, processor, folder)
 
 
@@ -75,7 +83,7 @@ def interleave_qwen(folder):
         patch_size=14,
         num_additional_image_tokens=0,
         vision_feature_select_strategy="full",
-        chat_template=tiny.chat_template,
+        chat_template=CHAT_TEMPLATE,
         image_token="<image>",
     )
     save(config, processor, folder)
