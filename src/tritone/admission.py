@@ -6,7 +6,8 @@ finished while there was work it learns a pace, and from the pace how long a new
     * at most `max_in_flight` requests at a time: they hold memory and threads;
     * at most `max_wait_s` of others' work before one's own, or three times one's own work if that is more: who brings
       an hour of sound may wait longer than who asks a question. Work of others counts up to one's own size, as all
-      requests of a model advance side by side.
+      requests of a model advance side by side. While fewer than `at_once` are inside nobody waits, whatever the pace:
+      so many have a slot each.
 
 So no limit is tuned by hand to a machine: a faster one lets more in. Who is not let in hears so at once, and when to
 try again.
@@ -71,8 +72,8 @@ class Ticket:
 class Door:
     """Lets requests of one model in."""
 
-    def __init__(self, name: str, max_in_flight: int, max_wait_s: float) -> None:
-        self.name, self.max_in_flight, self.max_wait_s = name, max_in_flight, max_wait_s
+    def __init__(self, name: str, max_in_flight: int, max_wait_s: float, at_once: int = 1) -> None:
+        self.name, self.max_in_flight, self.max_wait_s, self.at_once = name, max_in_flight, max_wait_s, at_once
         self._inside: set[Ticket] = set()
         self._pace = Pace()
         self._looked = time.monotonic()
@@ -93,7 +94,7 @@ class Door:
             if len(self._inside) >= self.max_in_flight:
                 raise full(self.name, f"{len(self._inside)} requests in flight, its limit", self._wait(work))
             wait, limit = self._wait(work), self._limit(work)
-            if wait > limit and not urgent:
+            if wait > limit and not urgent and len(self._inside) >= self.at_once:
                 raise late(self.name, wait, limit)
             self._pass_time()
             ticket = Ticket(self, work)

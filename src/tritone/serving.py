@@ -74,6 +74,7 @@ class DoorSettings(Settings):
 
     max_in_flight: int
     max_wait_s: float
+    at_once: int = 1
 
 
 class Model:
@@ -114,7 +115,7 @@ class Model:
 
     def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
         """Let requests in as `tritone.admission.Door` does; `work(**inputs)` measures one, in any unit."""
-        self._door, self._work = Door(self.name, settings.max_in_flight, settings.max_wait_s), work
+        self._door, self._work = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once), work
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `tritone.admission.Passage` does: `step` is the model that does the ensemble's work."""

@@ -104,6 +104,14 @@ def test_no_more_than_the_stated_number_are_inside_whatever_their_work(clock):
     assert "2 requests in flight, its limit" in str(refusal(door))
 
 
+def test_who_has_a_slot_of_his_own_waits_for_nobody(clock):
+    door = Door("m", max_in_flight=1_000, max_wait_s=2.05, at_once=30)
+    learn(door, clock, rate=10)
+    for _ in range(30):
+        door.admit()
+    refusal(door)
+
+
 def test_part_of_a_request_that_was_let_in_elsewhere_does_not_wait_outside(clock):
     door = Door("m", max_in_flight=1_000, max_wait_s=2.05)
     learn(door, clock, rate=10)
