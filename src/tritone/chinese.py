@@ -59,6 +59,7 @@ def _counted(digits: str) -> str:
 
 def _money(found: re.Match[str]) -> str:
     minus, sign, first, last, magnitude, wan = found.groups()
+    first, last = (amount and amount.removesuffix(".00") for amount in (first, last))
     amounts = [number(_times(amount, _MAGNITUDES.get(magnitude or "", 0))) for amount in (first, last) if amount]
     return f"{'负' if minus else ''}{'到'.join(amounts)}{wan or ''}{CHINESE_CURRENCIES[sign]}"
 
@@ -143,12 +144,16 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda m: "点".join(map(number, m[1].split("."))),
     ),
     (
-        re.compile(r"(?<![\d-])(?:\+\d{1,3}[ -]?)?(?:0\d{2,3}-\d{7,8}|\d{3}-\d{3,4}-\d{4}|1\d\d \d{4} \d{4})(?![\d-])"),
+        re.compile(
+            r"(?<![\d-])(?:\+\d{1,3}[ -]?)?(?:0\d{2,3}-\d{7,8}|0\d{2,3}-\d{4} \d{4}|\d{3}-\d{3,4}-\d{4}"
+            r"|1\d\d \d{4} \d{4})(?![\d-])"
+        ),
         lambda m: _digits(m[0]),
     ),
     (re.compile(r"(?<![\d-])\+\d{1,3}(?:[ -]?\d{3,11}){1,4}(?![\d-])"), lambda m: _digits(m[0])),
     (re.compile(r"(?<=[电热验编尾号密邮拨打话线码警])[:： ]?(\d{3,16})(?![\d年.个元])"), lambda m: _digits(m[1])),
     (re.compile(r"(?:\bNo\.|(?<![\w&])#)\s?(\d++)", re.ASCII), lambda m: f"第{number(m[1])}"),
+    (re.compile(rf"第\s?({N}){_TO}({N})"), lambda m: f"第{number(m[1])}到{number(m[2])}"),
     (re.compile(r"第\s?(\d++)"), lambda m: f"第{number(m[1])}"),
     # Money
     (
@@ -160,7 +165,7 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda m: number(m[1]) + CHINESE_CURRENCIES[m[2]],
     ),
     # Dates and times
-    (re.compile(rf"(?<!\d)(\d{{4}}){_TO}(\d{{4}})(?=\s?年)"), lambda m: f"{_digits(m[1])}到{_digits(m[2])}"),
+    (re.compile(rf"(?<!\d)(\d{{4}}){_TO}(\d{{4}})(?=\s?[学财]?[年赛])"), lambda m: f"{_digits(m[1])}到{_digits(m[2])}"),
     (re.compile(r"(?<!\d)(\d{4})\s?(?=年)"), lambda m: _digits(m[1])),
     (
         re.compile(rf"{_SCORE}(\d{{1,3}})\s?[-:：–]\s?(\d{{1,3}})(?![\d:：%个元天年月人米])"),
@@ -170,7 +175,10 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![\d:：])(\d{1,6})[:：](\d{1,6})(?![\d:：])"), lambda m: f"{number(m[1])}比{number(m[2])}"),
     # Amounts
     (re.compile(rf"(?<![\w.])([-−]?)({N})(?:(%)?{_TO}({N}))?\s?%", re.ASCII), _percent),
-    (re.compile(rf"(?<![A-Za-z.])((?<!\d)[-−])?({N})(?:{_TO}({N}))?\s?({UNIT})(?![A-Za-z0-9])"), _measure),
+    (
+        re.compile(rf"(?<![A-Za-z.])((?<!\d)[-−])?({N})(?:(?:\s?(?:{UNIT}))?{_TO}({N}))?\s?({UNIT})(?![A-Za-z0-9])"),
+        _measure,
+    ),
     (
         re.compile(rf"({N}|(?<![A-Za-z])[A-Za-z])(?:(?:\^|\*\*)(\{{?[-−+]?[A-Za-z0-9]{{1,9}}\}}?)|({_SUPER}))"),
         _power,
@@ -185,13 +193,14 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(rf"(?<![\w.])2(?=\s?[{MEASURES}](?!月?份))", re.ASCII), lambda m: "两"),
     (re.compile(rf"(?<![\w)）])[-−]({N})", re.ASCII), lambda m: f"负{number(m[1])}"),
     (re.compile(r"(?<=\d)\s?[*xX·]\s?(?=\d)"), lambda m: "乘"),
-    (re.compile(r"(?<=\d)\s?[-−]\s?(?=\d)"), lambda m: "减"),
+    (re.compile(r"(?<=\d)\s?−\s?(?=\d)"), lambda m: "减"),
     (re.compile(r"[~～约]\s?(?=\d)"), lambda m: "约"),
     (re.compile(N), lambda m: number(m[0])),
     # Words
     (re.compile(r"(?<![A-Za-z])([CFJ])#(?![A-Za-z])"), lambda m: f"{m[1]} sharp"),
     (re.compile(r"(?<![A-Za-z])([A-Z])\+\+(?![A-Za-z])"), lambda m: f"{m[1]}加加"),
     (re.compile(r"(?<=[A-Za-z])/(?=[A-Za-z])"), lambda m: " "),
+    (re.compile(r"(?<=[\w])/(?=[天月年人次秒分个日周])|(?<=\w)/(?=小时)"), lambda m: "每"),
     (re.compile(r"\s?(<=|>=)\s?"), lambda m: {"<=": "小于等于", ">=": "大于等于"}[m[1]]),
     (re.compile(r"(?<=\w)\s?([<>])\s?(?=[\w-])"), lambda m: {"<": "小于", ">": "大于"}[m[1]]),
     (re.compile("[" + re.escape("".join(SYMBOLS)) + "]"), lambda m: SYMBOLS[m[0]]),

@@ -141,7 +141,9 @@ def _range(found: re.Match[str]) -> str:
     first, last = found.groups()
     if re.fullmatch(r"(?:1[1-9]|20)\d\d", first) and re.fullmatch(r"(?:1[1-9]|20)?\d\d", last):
         return f"{_year(first)} to {_year(last) if len(last) == 4 else number(last)}"
-    return f"{number(first)} to {number(last)}"
+    # "747-400" counts down: a name. "3-2" is a score.
+    descends = len(first) >= 3 and float(first.replace(",", "")[:LONGEST_NUMBER]) > float(last.replace(",", "")[:15])
+    return f"{number(first)} {'' if descends else 'to '}{number(last)}"
 
 
 def _fraction(count: str, of: str) -> str:
@@ -212,6 +214,8 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\bNos\.(?=\s?\d)"), lambda m: "numbers"),
     (re.compile(rf"{_B}24/7{_E}"), lambda m: "twenty four seven"),
     (re.compile(rf"{_B}9/11{_E}"), lambda m: "nine eleven"),
+    (re.compile(rf"{_B}50/50{_E}"), lambda m: "fifty fifty"),
+    (re.compile(r"(?:(?<=\b[Cc]all )|(?<=\b[Dd]ial ))\d{3,6}+(?![\w-]|\.\d)"), lambda m: _digits(m[0])),
     # Money
     (
         re.compile(rf"(?<!\w)([-−]?)({CURRENCY})\s?(\d++,\d\d(?![\d,])|{N})(?:\s?({'|'.join(names.MAGNITUDES)}))?{_E}"),
@@ -236,17 +240,20 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
         lambda m: _date(_MONTHS[m[2][:3]], m[1], m[3]),
     ),
     (
-        re.compile(rf"{_B}{_CLOCK}(?:\s?([AaPp]\.?[Mm]\b\.?))?{_E}(?<!\d:\d\d-)"),
+        re.compile(rf"{_B}{_CLOCK}(?:\s?([AaPp]\.?[Mm]\b\.?))?{_E}"),
         lambda m: f"{number(m[1])} to {number(m[2])}" if names.is_ratio(m) else _time(m),
     ),
+    (re.compile(r"(?:(?<=\d:\d\d)|(?<=[AaPp][Mm])|(?<=[ap]\.m\.))\s?[-–—]\s?(?=\d)"), lambda m: " to "),
     (re.compile(rf"{_B}(1[0-2]|[1-9])\s?([AaPp])\.?[Mm]\b\.?"), lambda m: f"{number(m[1])} {m[2].upper()} M"),
+    # "27:30" is a time that something took.
+    (re.compile(rf"{_B}(\d{{2,3}}):([1-5]\d){_E}(?!:)"), lambda m: f"{number(m[1])} {number(m[2])}"),
     (re.compile(rf"{_B}(\d{{1,6}}):(\d{{1,6}}){_E}(?!:)"), lambda m: f"{number(m[1])} to {number(m[2])}"),
     (re.compile(rf"{_B}(1[1-9]\d0|20\d0)['’]?s{_E}"), lambda m: _decade(m[1])),
     (re.compile(rf"(?:(?<!\w)['’]|{_B})([2-9]0)s{_E}"), lambda m: _decade(m[1])),
     # Amounts
     (re.compile(rf"(?<![\w.])([-−]?)({N})(?:%?{_TO}({N}))?\s?%"), _percent),
     (re.compile(r"(?<![\w.])(\d)['′]\s?(\d\d?)[\"″]"), lambda m: f"{number(m[1])} foot {number(m[2])}"),
-    (re.compile(rf"(?<![\w.])([-−]?)({N})(?:{_TO}({N}))?\s?({UNIT}){_E}"), _measure),
+    (re.compile(rf"(?<![\w.])([-−]?)({N})(?:(?:\s?(?:{UNIT}))?{_TO}({N}))?\s?({UNIT}){_E}"), _measure),
     (re.compile(rf"(?<=per )({UNIT}){_E}"), lambda m: english_unit(m[1], True)),
     (
         re.compile(rf"({N}|(?<![A-Za-z])[A-Za-z]|(?<=\)))(?:(?:\^|\*\*)(\{{?[-−+]?[A-Za-z0-9]{{1,9}}\}}?)|({_SUPER}))"),
@@ -258,11 +265,14 @@ RULES: list[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]] = [
     (re.compile(r"(?<![\w.-])\d{1,15}(?:-\d{1,15}){2,9}(?![\w-])"), lambda m: _groups(m[0])),
     (re.compile(rf"{_B}({N}){_TO}({N}){_E}(?!-)"), _range),
     (re.compile(rf"{_B}(?:(\d{{1,3}}) )?(\d)/(\d\d?){_E}(?!/)"), _mixed),
+    (re.compile(rf"{_B}(\d++\.\d++)/({N}){_E}(?!/)"), lambda m: f"{number(m[1])} out of {number(m[2])}"),
     (re.compile(rf"{_B}({N})/({N}){_E}(?!/)"), lambda m: f"{number(m[1])} over {number(m[2])}"),
     (re.compile(rf"({N})?\s?([{''.join(FRACTIONS)}])"), _sign_fraction),
     (re.compile(rf"{_B}(1[1-9]\d\d|20\d\d){_E}(?![.,]\d)(?! ?[*×=+/])"), lambda m: _year(m[1])),
     (re.compile(r"(?<!\w)\+?\d{7,}+(?!\w)"), lambda m: _digits(m[0])),
     (re.compile(rf"(?:(?<=[\s(])|^)[-−]({N})"), lambda m: f"minus {number(m[1])}"),
+    (re.compile(r"(?<=\d)/(?=[a-z]{3})"), lambda m: " per "),
+    (re.compile(r"(?<=\w)(?<!\d) [x×] (?=\d)"), lambda m: " by "),
     (re.compile(r"(?<=\d)x(?=\d)"), lambda m: " by "),
     (re.compile(r"(?<=\d) ?[*·] ?(?=\d)|(?<=\d) x (?=\d)|(?<=\w) \* (?=\w)|(?<=\b\w)\*(?=\w\b)"), lambda m: " times "),
     (re.compile(r"(?<=\d) ?− ?(?=[\d(])|(?<=\d) - (?=\d)"), lambda m: " minus "),
