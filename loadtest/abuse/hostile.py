@@ -59,7 +59,7 @@ def cases(width: int) -> list[Case]:
         Case("20,000 characters of lists", "speak_stream", one(text=lambda: LIST)),
         Case("latents 4 × 256 × 256", "sd_vae_decoder", one(latents=latents(256))),
         Case("latents 4 × 256 × 256", "sd_unet", lambda: [{n: f() for n, f in unet.items()}]),
-        Case("six times 4 of 1024²", "text_to_image", lambda: [wishes | {"seed": np.int64(n)} for n in range(6)]),
+        Case("6 × 4 pictures of 1024²", "text_to_image", lambda: [wishes | {"seed": np.int64(n)} for n in range(6)]),
     ]  # fmt: skip
 
 

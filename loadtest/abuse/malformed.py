@@ -11,12 +11,13 @@ from typing import Any
 from abuse import catalogue, server
 from abuse.bench import Bench
 from abuse.neighbours import ORDINARY, neighbours, p, verdict
-from abuse.nonsense import grpc_request, http_request
+from abuse.nonsense import claim, grpc_request, http_request
 from abuse.report import Report, counted
 from abuse.wire import OK, SILENT, Caller, Outcome, post
 
 AT_A_TIME = 4
 DEADLINE_S = 30.0
+CLAIM_TO = "clip_text_encoder"
 PART_S = 240.0  # all of it; models that are left then are named
 FAULTS_OF_THE_SERVER = ("INTERNAL", "UNKNOWN", "DATA_LOSS", "RESET", SILENT)
 
@@ -39,13 +40,24 @@ def measure(bench: Bench) -> Report:
     report.rows += [_row(*key, found) for key, found in outcomes.items() if any(map(_fault, found))]
     time.sleep(bench.settle_s)
     report.missed += _missed(bench, every, most.restarts, seen)
+    after = server.memory(bench.address)
+    report.rows.append(_claim(bench, report.missed))
     report.title += (
         f"; neighbours {verdict(seen)}, p95 "
         + ", ".join(f"{name} {1000 * p(each.seconds, 95):.0f} ms" for name, each in seen.items())
         + f"; memory own + shm, MB: before {most.before}, at the end {most.after}, {bench.settle_s:g} s later "
-        f"{server.memory(bench.address)}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
+        f"{after}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
     )
     return report
+
+
+def _claim(bench: Bench, missed: list[str]) -> dict[str, Any]:
+    """One request with a huge claim, after everything else, and whether the server lives on."""
+    outcome = post(bench.address.http, *claim(CLAIM_TO), DEADLINE_S)
+    time.sleep(2.0)
+    if not server.is_ready(bench.address):
+        missed.append(f"one request that claims 2**40 elements ended the server: {outcome.code}")
+    return _row(f"{CLAIM_TO}, claims 2**40 elements", "HTTP", [outcome])
 
 
 def _over_grpc(bench: Bench, model: str, random: Random, count: int) -> list[Outcome]:
