@@ -88,6 +88,7 @@ def _speech(outputs: Outputs) -> Speech:
         words=words_of(outputs),
         voice=text_of(outputs, "voice"),
         encoded=outputs["audio_bytes"][0, 0] if "audio_bytes" in outputs else None,
+        note=text_of(outputs, "note") if "note" in outputs else "",
     )
 
 

@@ -96,6 +96,7 @@ class Speech:
     words: tuple[Word, ...] = ()  # empty where the voice does not know when it says them
     voice: str = ""  # who speaks
     encoded: bytes | None = field(default=None, repr=False)  # the file in the format that was asked for
+    note: str = ""  # what of the text is not read aloud, such as "not read aloud: a table"
 
     @classmethod
     def from_wav(cls, wav: bytes) -> "Speech":
@@ -152,7 +153,7 @@ class Reply:
     speech: Speech  # the answer, spoken
     question_duration: float  # of the spoken question, in seconds; 0 for a typed one
     finish_reason: str  # as in Answer
-    speech_error: str = ""  # why `speech` is empty, where no voice can speak the answer
+    speech_error: str = ""  # why `speech` is empty, where no voice can speak the answer; or what of it is not read
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ class ReplyChunk:
     text: str  # the pieces' texts join to the whole answer
     speech: Speech | None  # the clause, spoken; its words' times count from the start of the answer
     finish_reason: str | None  # None until the last piece
-    speech_error: str  # why there is no sound, where no voice can speak the clause
+    speech_error: str  # why there is no sound, where no voice can speak the clause; or what of it is not read
     latencies: Latencies
 
 
