@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tritone.audio import SAMPLING_RATE, Audio, is_silent
+from tritone.audio import SAMPLING_RATE, Audio, peak
 from tritone.transcript import Span, Transcript
 
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
@@ -25,6 +25,7 @@ PAUSE_DB = 45.0  # below the loudest; a loud room has no pauses, and there Whisp
 MARGIN_SECONDS = 0.5  # of a pause that stays with the words around it
 # Whisper may end before its window does and leave the last words out: as much sound as this is heard again. Less may
 # be the last word's own end, for which it would invent words.
+SILENCE = 10 ** (-60 / 20)  # −60 dB of full scale
 REST_SECONDS = 0.8
 REST_LOUDNESS = 0.05  # of the piece's loudest sample; what is quieter is no speech
 
@@ -76,7 +77,7 @@ def split(audio: Audio) -> list[Piece]:
 def _pause_ends(audio: Audio) -> list[int]:
     """The samples where the long pauses between sounds of (n_samples,) begin and end, margins left to the sounds."""
     frame, margin = int(QUIET_SECONDS * SAMPLING_RATE), int(MARGIN_SECONDS * SAMPLING_RATE)
-    loud = _sounding(audio, _peak(audio) * 10 ** (-PAUSE_DB / 20))
+    loud = _sounding(audio, peak(audio) * 10 ** (-PAUSE_DB / 20))
     pauses = [((first + 1) * frame, last * frame) for first, last in itertools.pairwise(loud)]
     long = [(first, last) for first, last in pauses if last - first > PAUSE_SECONDS * SAMPLING_RATE]
     return [sample for first, last in long for sample in (first + margin, last - margin)]
@@ -122,8 +123,8 @@ def join(parts: Sequence[Transcript]) -> Transcript:
 async def _hear(piece: Piece, options: Options, hear: Hear) -> Transcript:
     """What was said in a piece, heard again from where the last segment ends while there is sound behind it."""
     parts: list[Transcript] = []
-    loudness = REST_LOUDNESS * _peak(piece.audio)
-    while not is_silent(piece.audio):
+    loudness = REST_LOUDNESS * peak(piece.audio)
+    while peak(piece.audio) >= SILENCE:
         heard = await hear(piece.audio, options)
         parts.append(replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece)))
         end = heard.segments[-1].end if heard.segments else 0.0
@@ -141,10 +142,6 @@ def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:
 
 def _time(piece: Piece, seconds: float) -> float:
     return round(min(piece.start + seconds, piece.end), 3)
-
-
-def _peak(audio: Audio) -> float:
-    return float(np.abs(audio).max(initial=0.0))
 
 
 def _sounding(audio: Audio, loudness: float) -> list[int]:

@@ -150,11 +150,11 @@ class Whisper:
         if not np.isfinite(input_features).all():
             raise InvalidInput("input_features hold values that are no numbers (NaN or infinity)")
         if task and task not in TASKS:
-            raise InvalidInput(f"task is {task!r}, it must be one of {', '.join(TASKS)}")
+            raise InvalidInput(f"task is {task[:40]!r}, it must be one of {', '.join(TASKS)}")
         if task == "translate" and not self.multilingual:
             raise InvalidInput("task 'translate' needs a multilingual checkpoint; this one transcribes English only")
         if language and _code(language) not in self.languages:
-            raise InvalidInput(f"language {language!r} is unknown; this checkpoint has {self._offer()}")
+            raise InvalidInput(f"language {language[:40]!r} is unknown; this checkpoint has {self._offer()}")
         if not 0 < duration <= WINDOW_SECONDS:
             raise InvalidInput(f"duration is {duration} s, it must be over 0 and at most {WINDOW_SECONDS}")
         prompt = self._prompt(initial_prompt or "")
@@ -292,7 +292,7 @@ class Whisper:
         tokens = self._tokenizer.encode(" " + text.strip(), add_special_tokens=False)
         if special := [token for token in tokens if token >= self._vocabulary.end]:
             word = self._tokenizer.convert_ids_to_tokens(special[0])
-            raise InvalidInput(f"initial_prompt holds {word!r}, which is Whisper's own and no text")
+            raise InvalidInput(f"initial_prompt holds {word[:40]!r}, which is Whisper's own and no text")
         return tuple(tokens[-(self._network.longest // 2 - 1) :])
 
     def _offer(self) -> str:

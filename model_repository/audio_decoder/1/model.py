@@ -1,6 +1,6 @@
-"""Sound files to mono 16 kHz samples. The decoding itself is tritone/audio.py."""
+"""Sound files to mono 16 kHz samples. The decoding itself is tritone/sound_files.py."""
 
-from tritone import audio, serving
+from tritone import audio, serving, sound_files
 
 
 class Settings(serving.Settings):
@@ -17,5 +17,5 @@ class TritonPythonModel:
         return self.triton.run_each(requests, self._decode)
 
     def _decode(self, audio_bytes):
-        samples = audio.decode(audio_bytes, self.settings.max_bytes, self.settings.max_seconds)
+        samples = sound_files.decode(audio_bytes, self.settings.max_bytes, self.settings.max_seconds)
         return {"audio": samples, "duration": len(samples) / audio.SAMPLING_RATE}
