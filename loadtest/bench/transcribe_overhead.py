@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tritone import audio, checkpoints
+from tritone import audio, checkpoints, sound_files
 from tritone.background import serve
 from tritone.whisper import LogMel, Whisper
 from tritone_client import Client
@@ -30,7 +30,7 @@ def in_process() -> Callable[[bytes], str]:
     log_mel, whisper = LogMel.load(folder), Whisper.load(folder, "cpu", "fastest")
 
     def transcribe(sound: bytes) -> str:
-        samples = audio.decode(sound, max_bytes=2**26, max_seconds=600)
+        samples = sound_files.decode(sound, max_bytes=2**26, max_seconds=600)
         window = whisper.prepare(log_mel(samples), duration=len(samples) / audio.SAMPLING_RATE)
         return whisper.transcribe([window])[0].text
 

@@ -29,7 +29,7 @@ from rich.progress import track
 from rich.table import Table
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
-from tritone import audio, checkpoints
+from tritone import audio, checkpoints, sound_files
 from tritone.background import serve
 from tritone.whisper import LogMel, Whisper, fastest_dtype
 from tritone_client import Client
@@ -198,7 +198,7 @@ def _words(text: str) -> str:
 
 
 def _decode(sound: bytes) -> np.ndarray:
-    return audio.decode(sound, max_bytes=2**26, max_seconds=30)
+    return sound_files.decode(sound, max_bytes=2**26, max_seconds=30)
 
 
 def _what(sounds: list[bytes]) -> str:

@@ -1,6 +1,6 @@
-"""Sound files to mono 16 kHz samples. The decoding itself is tritone/audio.py."""
+"""Sound files to mono 16 kHz samples. The decoding itself is tritone/sound_files.py."""
 
-from tritone import audio, estimates, serving
+from tritone import audio, estimates, serving, sound_files
 from tritone.urgency import Worker
 
 
@@ -21,7 +21,7 @@ class TritonPythonModel:
         return self.triton.answer_later(requests, self._decode)
 
     def _decode_all(self, files):
-        return [audio.decode(file, self.settings.max_bytes, self.settings.max_seconds) for file in files]
+        return [sound_files.decode(file, self.settings.max_bytes, self.settings.max_seconds) for file in files]
 
     async def _decode(self, audio_bytes):
         samples = await self.worker(audio_bytes)
