@@ -1,10 +1,10 @@
-"""PNG, JPEG and WebP files to what CLIP's image half takes. The work itself is tritone/image.py and tritone/clip.py.
+"""Picture files to what CLIP's image half takes. The work itself is tritone/image.py and tritone/clip.py.
 
 It decodes too: the pixels of a photograph would be a hundred times as much to carry from model to model as these.
 """
 
 from tritone import checkpoints, serving
-from tritone.image import decode
+from tritone.image import ENOUGH_TO_LOOK_AT, decode
 from tritone.urgency import Worker
 
 
@@ -30,7 +30,8 @@ class TritonPythonModel:
         return self.triton.answer_later(requests, self._process)
 
     def _process_all(self, files):
-        pictures = [decode(file, self.settings.max_bytes, self.settings.max_pixels) for file in files]
+        limits = self.settings.max_bytes, self.settings.max_pixels
+        pictures = [decode(file, *limits, ENOUGH_TO_LOOK_AT) for file in files]
         return [self.processor.pixel_values(picture) for picture in pictures]
 
     async def _process(self, image_bytes):
