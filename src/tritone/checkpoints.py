@@ -71,12 +71,13 @@ class Package(Entry):
 
 
 class Hub(Entry):
-    """Files of a Hugging Face repository; huggingface_hub checks them against the hub's own hashes."""
+    """Files of a Hugging Face repository. With `files` these are taken and no others, each by its sha256."""
 
     source: Literal["hub"]
     repository: str
     revision: str  # the full commit; "main" only where the manifest says why
-    allow: list[str]  # patterns of the files to take
+    allow: list[str]  # patterns of the files to take while `files` is empty, which needs `--unpinned`
+    files: dict[str, File] = {}  # by path in the repository
     size: PositiveInt  # bytes, about
 
 
@@ -85,7 +86,7 @@ class Archive(Entry):
 
     source: Literal["archive"]
     url: str
-    sha256: Sha256 | None = None  # None: nobody has verified one yet; the first download prints it
+    sha256: Sha256 | None = None  # None: nobody has verified one yet; it is downloaded and not opened
     size: PositiveInt  # bytes, about
 
 
