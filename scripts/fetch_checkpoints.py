@@ -242,7 +242,7 @@ def _pip_download(requirement: str, folder: Path) -> Path:
 
 
 def _download_hub(name: str, entry: Hub, folder: Path) -> Path:
-    """Files of a hub repository, by the manifest's sha256 or else by the hub's own hashes; an interrupted one goes on."""
+    """Files of a hub repository, by the manifest's sha256 or the hub's own hashes; an interrupted one goes on."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
