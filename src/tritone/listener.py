@@ -16,6 +16,7 @@ from tritone import checkpoints, recording
 from tritone.audio import SAMPLING_RATE, Audio
 from tritone.recording import Options, Piece
 from tritone.transcript import Span, Transcript
+from tritone.voice_activity import VoiceActivity
 from tritone.whisper import LogMel
 
 Row = dict[str, Any]
@@ -36,16 +37,17 @@ HEARD = (
 class Listener:
     """Hears sound files with the models `audio_decoder` and `whisper`."""
 
-    def __init__(self, log_mel: LogMel, call: Call, max_windows: int) -> None:
+    def __init__(self, log_mel: LogMel, voice_activity: VoiceActivity, call: Call, max_windows: int) -> None:
         """`max_windows`: how many windows of one recording are under way at a time."""
         self.log_mel = log_mel
+        self._voice_activity = voice_activity
         self._call = call
         self._max_windows = max_windows
 
     @classmethod
     def load(cls, checkpoint: str, call: Call, max_windows: int) -> Listener:
         """For the Whisper checkpoint of that logical name."""
-        return cls(LogMel.load(checkpoints.path(checkpoint)), call, max_windows)
+        return cls(LogMel.load(checkpoints.path(checkpoint)), VoiceActivity.load(), call, max_windows)
 
     async def transcribe(self, audio_bytes: bytes, **options: Any) -> Row:
         """The outputs of `transcribe`; `options` as in `stream`."""
@@ -82,7 +84,10 @@ class Listener:
         return sound["audio"], float(sound["duration"][0])
 
     def _hear_all(self, pieces: Sequence[Piece], options: Row) -> AsyncGenerator[Transcript, None]:
-        return recording.transcribe(pieces, Options(**options), self._hear, self._max_windows)
+        return recording.transcribe(pieces, Options(**options), self._spoken, self._hear, self._max_windows)
+
+    async def _spoken(self, audio: Audio) -> Sequence[tuple[int, int]]:
+        return await asyncio.to_thread(self._voice_activity.spoken, audio)
 
     async def _hear(self, audio: Audio, options: Options) -> Transcript:
         # All options always go along: Triton never batches requests that differ in which inputs they have.

@@ -14,7 +14,7 @@ from tritone.audio import SAMPLING_RATE, Audio, check_samples
 # that speaks among many that do not), the loudest is taken instead: an average of two ordinary channels loses 6 dB at
 # the most, of eight different ones 9 dB.
 CANCELLED = 0.1
-ALIKE = 0.5  # of the loudest channel's power: the channel that was taken stays, so that it does not jump to and fro
+ALIKE = 0.5  # of the loudest channel's power: the channel that was taken stays, so that it does not jump to and back
 FADE_SECONDS = 0.01  # from one mixture to the next, without a click
 
 Block = NDArray[np.float32]  # (n_samples, channels)
@@ -65,4 +65,4 @@ class Mixdown:
         before = self._weights
         if before is not None and before.max() == 1 and power[before.argmax()] >= ALIKE * power.max():
             return before
-        return np.eye(len(power), dtype=np.float32)[power.argmax()]
+        return np.asarray(np.arange(len(power)) == power.argmax(), np.float32)

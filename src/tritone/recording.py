@@ -25,9 +25,16 @@ PAUSE_DB = 45.0  # below the loudest; a loud room has no pauses, and there Whisp
 MARGIN_SECONDS = 0.5  # of a pause that stays with the words around it
 # Whisper may end before its window does and leave the last words out: as much sound as this is heard again. Less may
 # be the last word's own end, for which it would invent words.
-SILENCE = 10 ** (-60 / 20)  # −60 dB of full scale
 REST_SECONDS = 0.8
 REST_LOUDNESS = 0.05  # of the piece's loudest sample; what is quieter is no speech
+REST_SPEECH_SECONDS = 0.4  # of the rest that a voice must take; music and clocks are loud as well
+# A word said for half a minute makes Whisper end after one of them, again and again.
+SHORTEST_STEP_SECONDS = 1.0  # from one time that a stretch is heard to the next
+MOST_PASSES = 4  # that a stretch is heard
+# Loudness that Whisper and the voice's detector were made for: RMS of the loudest QUIET_SECONDS. Sound outside of it is
+# brought to LOUDNESS; a loud sample alone, such as a click, decides nothing.
+QUIETEST, LOUDNESS, LOUDEST = 0.01, 0.1, 0.35
+FAINTEST = 1.5 * 2**-15  # the largest sample of silence: what rounding to 16 bits leaves
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ class Options:
 
 
 Hear = Callable[[Audio, Options], Awaitable[Transcript]]
+Voice = Callable[[Audio], Awaitable[Sequence[tuple[int, int]]]]  # (n_samples,) → samples where somebody speaks
 
 
 def split(audio: Audio) -> list[Piece]:
@@ -84,24 +92,25 @@ def _pause_ends(audio: Audio) -> list[int]:
 
 
 async def transcribe(
-    pieces: Sequence[Piece], options: Options, hear: Hear, at_once: int
+    pieces: Sequence[Piece], options: Options, voice: Voice, hear: Hear, at_once: int
 ) -> AsyncGenerator[Transcript, None]:
     """Hear a recording that `split` has cut: yields what was said in each piece, in order, in the recording's time.
 
     The first piece with speech is heard alone if no language is given: its language is that of all. `at_once` pieces
-    are under way at a time, so that a long recording cannot push everybody else aside. Silent pieces are not heard at
-    all, as Whisper invents words for them.
+    are under way at a time, so that a long recording cannot push everybody else aside. Where nobody speaks nothing is
+    heard at all, as Whisper invents words for silence, noise and music.
     """
     pieces = list(pieces)
     while pieces and not options.language:
-        heard = await _hear(pieces.pop(0), options, hear)
+        heard = await _hear(pieces.pop(0), options, voice, hear)
         options = replace(options, language=heard.language if heard.text else "")
         yield heard
     tasks: list[asyncio.Task[Transcript]] = []
     try:
         for number in range(len(pieces)):
             tasks += [
-                asyncio.create_task(_hear(piece, options, hear)) for piece in pieces[len(tasks) : number + at_once]
+                asyncio.create_task(_hear(piece, options, voice, hear))
+                for piece in pieces[len(tasks) : number + at_once]
             ]
             yield await tasks[number]
     finally:
@@ -120,19 +129,66 @@ def join(parts: Sequence[Transcript]) -> Transcript:
     )
 
 
-async def _hear(piece: Piece, options: Options, hear: Hear) -> Transcript:
-    """What was said in a piece, heard again from where the last segment ends while there is sound behind it."""
+async def _hear(piece: Piece, options: Options, voice: Voice, hear: Hear) -> Transcript:
+    """What was said in a piece."""
+    if peak(piece.audio) <= FAINTEST:
+        return Transcript()
+    piece = replace(piece, audio=await asyncio.to_thread(levelled, piece.audio))
+    spoken = await voice(piece.audio)
+    parts = [
+        await _hear_stretch(Piece(piece.start + start / SAMPLING_RATE, piece.audio[start:end]), inside, options, hear)
+        for start, end, inside in _stretches(spoken, len(piece.audio))
+    ]
+    return join(parts)
+
+
+async def _hear_stretch(piece: Piece, spoken: Sequence[tuple[int, int]], options: Options, hear: Hear) -> Transcript:
+    """What was said in a stretch, heard again from where the last segment ends while there is speech behind it."""
     parts: list[Transcript] = []
-    loudness = REST_LOUDNESS * peak(piece.audio)
-    while peak(piece.audio) >= SILENCE:
+    loudness, start, whole = REST_LOUDNESS * peak(piece.audio), 0, piece
+    for _ in range(MOST_PASSES):
         heard = await hear(piece.audio, options)
         parts.append(replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece)))
         end = heard.segments[-1].end if heard.segments else 0.0
-        rest = piece.audio[int(end * SAMPLING_RATE) :]
-        if end <= 0 or len(_sounding(rest, loudness)) * QUIET_SECONDS < REST_SECONDS:
+        start += int(max(end, SHORTEST_STEP_SECONDS) * SAMPLING_RATE)
+        rest = whole.audio[start:]
+        voiced = sum(max(0, last - max(first, start)) for first, last in spoken)
+        if end <= 0 or voiced < REST_SPEECH_SECONDS * SAMPLING_RATE:
             break
-        piece = Piece(piece.start + end, rest)
+        if len(_sounding(rest, loudness)) * QUIET_SECONDS < REST_SECONDS:
+            break
+        piece = Piece(whole.start + start / SAMPLING_RATE, rest)
     return join(parts)
+
+
+def _stretches(spoken: Sequence[tuple[int, int]], length: int) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """What is heard of `length` samples: start and end, with margins around the speech, and the speech in it, from
+    there. Pauses of up to PAUSE_SECONDS are heard with the words around them."""
+    margin, pause = int(MARGIN_SECONDS * SAMPLING_RATE), int(PAUSE_SECONDS * SAMPLING_RATE)
+    groups: list[list[tuple[int, int]]] = []
+    for first, last in spoken:
+        if groups and first - groups[-1][-1][1] <= pause:
+            groups[-1].append((first, last))
+        else:
+            groups.append([(first, last)])
+    stretches = []
+    for group in groups:
+        start, end = max(0, group[0][0] - margin), min(length, group[-1][1] + margin)
+        stretches.append((start, end, [(first - start, last - start) for first, last in group]))
+    return stretches
+
+
+def levelled(audio: Audio) -> Audio:
+    """The same samples (n_samples,) if they are neither too quiet nor too loud to be heard, else as loud as speech.
+
+    Loudness is the RMS of the loudest QUIET_SECONDS.
+    """
+    length = min(len(audio), int(QUIET_SECONDS * SAMPLING_RATE))
+    stretches = audio[: len(audio) // length * length].reshape(-1, length)
+    loudness = float(np.sqrt(np.einsum("sn,sn->s", stretches, stretches).max() / length))
+    if not loudness or QUIETEST <= loudness <= LOUDEST:
+        return audio
+    return audio * np.float32(LOUDNESS / loudness)
 
 
 def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:

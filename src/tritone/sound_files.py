@@ -182,7 +182,7 @@ def _frames(file: Any, track: av.AudioStream) -> Iterator[Block]:
     to_float = av.AudioResampler(format="fltp", layout=track.layout, rate=track.rate)
     for frame in file.decode(track):
         for converted in to_float.resample(frame):
-            yield converted.to_ndarray().T
+            yield np.asarray(converted.to_ndarray().T, np.float32)
 
 
 def _joined(frames: Iterator[Block], rate: int) -> Iterator[Block]:

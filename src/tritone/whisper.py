@@ -35,6 +35,10 @@ TEMPERATURES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 COMPRESSION_RATIO = 2.4  # text that packs better says the same thing again and again
 LOG_PROBABILITY = -1.0  # average over the window's tokens
 NO_SPEECH_PROBABILITY = 0.6
+# Nobody says more: seven words a second are about ten tokens, and Chinese is about as many. A loop would go on to the
+# network's own limit.
+TOKENS_A_SECOND = 15
+LEAST_TOKENS = 16  # timestamps, and a word cut short
 
 # With a `shortest_context` below 30 s, the encoder of a short window sees the sound, this much silence after it, not
 # the rest of the 30 s. With less silence Whisper starts again from the beginning; and even so it mishears short words
@@ -206,7 +210,9 @@ class Whisper:
             self._vocabulary.prompt(language, window.task or "transcribe", window.initial_prompt)
             for window, language in zip(batch, languages, strict=True)
         ]
-        for place, decoded in decode(self._network, self._vocabulary, memory, prompts, temperature):
+        longest = [_most_tokens(window) for window in batch]
+        hopeless = None if is_last else self._repeats  # such an attempt is not believed, so it need not be finished
+        for place, decoded in decode(self._network, self._vocabulary, memory, prompts, temperature, longest, hopeless):
             silent = _is_silent(decoded)
             if silent or is_last or not self._is_doubtful(decoded):
                 open_rows.discard(rows[place])
@@ -242,9 +248,12 @@ class Whisper:
         return [str(language) for language in stated]
 
     def _is_doubtful(self, decoded: Decoded) -> bool:
-        text = self._text(decoded.tokens).encode()
-        repeats = len(text) > COMPRESSION_RATIO * len(zlib.compress(text))
-        return repeats or decoded.log_probability < LOG_PROBABILITY
+        return self._repeats(decoded.tokens) or decoded.log_probability < LOG_PROBABILITY
+
+    def _repeats(self, tokens: Sequence[int]) -> bool:
+        """Whether a text says the same thing again and again."""
+        text = self._text(tokens).encode()
+        return len(text) > COMPRESSION_RATIO * len(zlib.compress(text))
 
     def _transcript(
         self, window: Window, tokens: Sequence[int], language: str, memory: Memory, prompt: list[int]
@@ -305,6 +314,10 @@ def fastest_dtype(device: str) -> torch.dtype:
         return torch.float16
     capabilities = torch.cpu.get_capabilities()
     return torch.bfloat16 if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else torch.float32
+
+
+def _most_tokens(window: Window) -> int:
+    return LEAST_TOKENS + round(TOKENS_A_SECOND * window.duration)
 
 
 def _is_silent(decoded: Decoded) -> bool:

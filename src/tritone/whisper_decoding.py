@@ -7,7 +7,7 @@ rows of a batch in a few operations. This module knows tokens; it knows nothing 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from transformers import GenerationConfig
 from tritone.whisper_network import Memory, Network
 
 SEED = 0  # of sampled attempts: the same window gets the same text
+LOOK = 32  # tokens from one look at what has been said to the next
 COMPACT = 0.75  # rows that still run, below which the finished ones are taken out of the batch
 
 
@@ -64,22 +65,26 @@ def decode(
     memory: Memory,
     prompts: Sequence[list[int]],
     temperature: float = 0.0,
-    longest: int | None = None,
+    longest: Sequence[int] | None = None,
+    is_hopeless: Callable[[Sequence[int]], bool] | None = None,
 ) -> Iterator[tuple[int, Decoded]]:
     """Yield (row, tokens) as soon as a row is done; each row's tokens are those it would have alone.
 
     Args:
-        longest: tokens a row may have, half of the network's room if None, as openai/whisper has it.
+        longest: tokens that each row may have, at most half of the network's room, as openai/whisper has it, which is
+            also what None means.
+        is_hopeless: whether tokens said so far are a text that nobody wants; it is asked now and then, and ends a row.
     """
-    longest = min(longest or network.longest // 2, network.longest - max(map(len, prompts)))
-    tokens, cache = network.start(prompts, longest)
+    room = min(network.longest // 2, network.longest - max(map(len, prompts)))
+    limits = [min(room, limit) for limit in longest or [room] * len(prompts)]
+    tokens, cache = network.start(prompts, max(limits))
     states = network.decode(tokens, cache, memory)
-    rows = _Rows(vocabulary, len(prompts), network.device, temperature)
+    rows = _Rows(vocabulary, limits, network.device, temperature, is_hopeless)
     no_speech = _no_speech(network, vocabulary, prompts, states)
     numbers = list(range(len(prompts)))  # of the rows still in the batch
     running = set(numbers)
-    for step in range(longest):
-        chosen = rows.choose(network.logits(states[:, -1]), is_last=step == longest - 1)
+    for _ in range(max(limits)):
+        chosen = rows.choose(network.logits(states[:, -1]))
         for place in [place for place, number in enumerate(numbers) if number in running and rows.done[place]]:
             running.discard(numbers[place])
             yield numbers[place], rows.decoded(place, no_speech[numbers[place]])
@@ -106,8 +111,17 @@ def detect_languages(network: Network, vocabulary: Vocabulary, memory: Memory) -
 class _Rows:
     """What has been said in each row, and what may come next."""
 
-    def __init__(self, vocabulary: Vocabulary, count: int, device: torch.device, temperature: float) -> None:
-        self._vocabulary = vocabulary
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        limits: Sequence[int],
+        device: torch.device,
+        temperature: float,
+        is_hopeless: Callable[[Sequence[int]], bool] | None,
+    ) -> None:
+        count = len(limits)
+        self._is_hopeless = is_hopeless
+        self._vocabulary, self._limits = vocabulary, list(limits)
         self._never, self._never_first = vocabulary.never.to(device), vocabulary.never_first.to(device)
         self._temperature = temperature
         self._random = [torch.Generator(device).manual_seed(SEED) for _ in range(count if temperature else 0)]
@@ -116,8 +130,8 @@ class _Rows:
         self.done = [False] * count
         self._times = torch.arange(len(vocabulary.never) - vocabulary.first_time, device=device)
 
-    def choose(self, logits: torch.Tensor, is_last: bool) -> torch.Tensor:
-        """The next token of each row from float32 logits (rows, V), which are changed; `is_last`: no more may come."""
+    def choose(self, logits: torch.Tensor) -> torch.Tensor:
+        """The next token of each row from float32 logits (rows, V), which are changed."""
         allowed = self._rule(logits)
         chosen = self._sample(allowed) if self._temperature else allowed.argmax(-1)
         sure = (allowed.gather(1, chosen[:, None])[:, 0] - allowed.logsumexp(-1)).tolist()
@@ -129,13 +143,19 @@ class _Rows:
                 self.done[place] = True
             else:
                 self.tokens[place].append(token)
-                self.done[place] = is_last
+                self.done[place] = self._must_end(place)
         return chosen
+
+    def _must_end(self, place: int) -> bool:
+        tokens = self.tokens[place]
+        if len(tokens) >= self._limits[place]:
+            return True
+        return self._is_hopeless is not None and len(tokens) % LOOK == 0 and self._is_hopeless(tokens)
 
     def keep(self, places: list[int]) -> None:
         """Forget the other rows."""
         self.tokens, self._sums = [self.tokens[i] for i in places], [self._sums[i] for i in places]
-        self.done = [self.done[i] for i in places]
+        self.done, self._limits = [self.done[i] for i in places], [self._limits[i] for i in places]
         self._random = [self._random[i] for i in places] if self._random else []
 
     def decoded(self, place: int, no_speech: float) -> Decoded:

@@ -14,6 +14,7 @@ from tritone.audio import SAMPLING_RATE
 from tritone.recording import Options
 from tritone.transcript import Span, Transcript
 from tritone.tts import Speaker
+from tritone.voice_activity import VoiceActivity
 from tritone.whisper import LogMel, Whisper
 
 SPOKEN = (Path(__file__).parents[1] / "data" / "spoken.txt").read_text(encoding="utf-8").splitlines()
@@ -27,9 +28,14 @@ def quiet(seconds: float) -> np.ndarray:
     return np.zeros(int(seconds * SAMPLING_RATE), np.float32)
 
 
-def hear_all(audio, options, hear, at_once=4):
+async def always(audio):
+    """Somebody speaks from the first sample to the last."""
+    return [(0, len(audio))]
+
+
+def hear_all(audio, options, hear, at_once=4, voice=always):
     async def run():
-        return [part async for part in recording.transcribe(recording.split(audio), options, hear, at_once)]
+        return [part async for part in recording.transcribe(recording.split(audio), options, voice, hear, at_once)]
 
     return asyncio.run(run())
 
@@ -106,7 +112,7 @@ def test_no_more_pieces_are_under_way_than_allowed_and_leaving_stops_them() -> N
         return Transcript("x", "en")
 
     async def leave_after_the_first():
-        parts = recording.transcribe(recording.split(loud(600.0)), Options(language="en"), hear, 3)
+        parts = recording.transcribe(recording.split(loud(600.0)), Options(language="en"), always, hear, 3)
         await anext(parts)
         await parts.aclose()
         await asyncio.sleep(0.01)
@@ -144,6 +150,71 @@ def test_what_is_quiet_behind_the_last_word_is_not_heard_again() -> None:
     assert len(calls) == 2
 
 
+def said_at(*spoken):
+    async def voice(audio):
+        return [(int(first * SAMPLING_RATE), int(last * SAMPLING_RATE)) for first, last in spoken]
+
+    return voice
+
+
+def test_only_where_somebody_speaks_is_heard_with_a_margin_and_in_the_recordings_time() -> None:
+    lengths = []
+
+    async def hear(audio, options):
+        lengths.append(len(audio) / SAMPLING_RATE)
+        return Transcript("said.", "en", (Span(0.5, lengths[-1], "said."),), (Span(0.5, 0.9, "said."),))
+
+    voice = said_at((2.0, 3.0), (4.0, 5.0), (15.0, 16.0))
+    heard = recording.join(hear_all(loud(20.0), Options(language="en"), hear, voice=voice))
+    assert lengths == [4.0, 2.0]  # a pause of a second belongs to the words around it, one of ten does not
+    assert [(span.start, span.end) for span in heard.segments] == [(2.0, 5.5), (15.0, 16.5)]
+    assert [span.start for span in heard.words] == [2.0, 15.0]
+    lengths.clear()
+    assert recording.join(hear_all(loud(20.0), Options(), hear, voice=said_at())) == Transcript()
+    assert lengths == []
+
+
+@pytest.mark.parametrize("end", [0.02, 0.5, 3.0])
+def test_a_loop_cannot_make_a_piece_be_heard_for_ever(end: float) -> None:
+    starts = []
+
+    async def hear(audio, options):
+        starts.append(30.0 - len(audio) / SAMPLING_RATE)
+        return Transcript("again.", "en", (Span(0.0, end, "again."),))
+
+    hear_all(loud(30.0), Options(language="en"), hear)
+    assert len(starts) == recording.MOST_PASSES
+    assert min(np.diff(starts)) >= recording.SHORTEST_STEP_SECONDS
+
+
+def test_music_behind_the_last_word_is_not_heard_again() -> None:
+    calls = []
+
+    async def hear(audio, options):
+        calls.append(len(audio))
+        return Transcript("said.", "en", (Span(0.0, 2.0, "said."),))
+
+    hear_all(loud(9.0), Options(language="en"), hear, voice=said_at((0.0, 2.0), (5.0, 5.3)))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("decibels", [-60.0, -40.0, 0.0, 40.0])
+def test_speech_is_brought_to_a_loudness_that_can_be_heard(decibels: float) -> None:
+    speech = 0.3 * loud(1.0)
+    heard = recording.levelled(np.float32(10 ** (decibels / 20)) * speech)
+    loudness = float(np.sqrt(np.mean(heard**2)))
+    assert recording.QUIETEST <= loudness <= recording.LOUDEST
+    if not decibels:
+        assert heard is not None
+        np.testing.assert_array_equal(heard, speech)
+
+
+def test_a_click_does_not_decide_how_loud_a_recording_is() -> None:
+    sound = 0.003 * loud(3.0)
+    sound[100] = 0.3
+    assert np.sqrt(np.mean(recording.levelled(sound)[8_000:] ** 2)) > 0.01
+
+
 def words(text: str) -> list[str]:
     return re.sub(r"[^a-z' ]", " ", text.lower()).split()
 
@@ -167,7 +238,12 @@ def test_five_minutes_of_speech_lose_and_double_no_word_at_the_seams() -> None:
         (heard,) = whisper.transcribe([whisper.prepare(log_mel(audio), duration=len(audio) / SAMPLING_RATE)])
         return heard
 
-    heard = recording.join(hear_all(np.concatenate(parts), Options(), hear))
+    activity = VoiceActivity.load()
+
+    async def voice(audio):
+        return activity.spoken(audio)
+
+    heard = recording.join(hear_all(np.concatenate(parts), Options(), hear, voice=voice))
     spoken_words, heard_words = words(" ".join(sentences)), words(heard.text)
     assert jiwer.wer(" ".join(spoken_words), " ".join(heard_words)) <= 0.05
     # A seam that loses or doubles a sentence would show as a run of words; single words are Whisper's own mistakes.
