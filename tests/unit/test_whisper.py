@@ -23,8 +23,8 @@ from tritone import checkpoints
 from tritone.audio import SAMPLING_RATE
 from tritone.errors import InvalidInput
 from tritone.tts import Speaker
-from tritone.whisper import LogMel, Whisper, Window
-from tritone.whisper_decoding import Vocabulary, decode
+from tritone.whisper import LogMel, Whisper, Window, _most_tokens
+from tritone.whisper_decoding import LOOK, Vocabulary, decode
 from tritone.whisper_network import Network
 from tritone.whisper_words import warp
 
@@ -139,9 +139,9 @@ def test_a_text_that_repeats_itself_is_tried_again_alone(whisper: Whisper, log_m
     """The first attempt of one row goes round in circles; its neighbour is answered first, and both are right."""
     temperatures = []
 
-    def spoiled(network, vocabulary, memory, prompts, temperature):
+    def spoiled(network, vocabulary, memory, prompts, temperature, *limits):
         temperatures.append(temperature)
-        for row, decoded in decode(network, vocabulary, memory, prompts, temperature):
+        for row, decoded in decode(network, vocabulary, memory, prompts, temperature, *limits):
             loop = replace(decoded, tokens=(vocabulary.first_time, *[3797] * 200))
             yield row, loop if len(temperatures) == 1 and row == 0 else decoded
 
@@ -150,6 +150,36 @@ def test_a_text_that_repeats_itself_is_tried_again_alone(whisper: Whisper, log_m
     answers = list(whisper.stream(windows))
     assert [(row, transcript.text) for row, transcript in answers] == [(1, SENTENCES[1]), (0, SENTENCES[0])]
     assert temperatures == [0.0, 0.2]
+
+
+def test_a_loop_ends_as_soon_as_it_is_seen_and_no_row_says_more_than_its_sound_can_hold(
+    directory: Path, log_mel: LogMel, recordings
+) -> None:
+    model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32)
+    network = Network(model, "cpu", torch.float32)
+    vocabulary = Vocabulary(model.generation_config, model.config.vocab_size)
+    vocabulary.never[vocabulary.end] = -torch.inf  # a network that does not find its end
+    with torch.inference_mode():
+        memory = network.remember(list(network.encode(torch.from_numpy(log_mel(recordings[0])[None]))) * 2)
+        prompts = [vocabulary.prompt(None, None)] * 2
+        limited = dict(decode(network, vocabulary, memory, prompts, 0.0, [5, 40]))
+        looping = dict(decode(network, vocabulary, memory, prompts, 0.0, None, lambda tokens: True))
+    assert [len(limited[row].tokens) for row in (0, 1)] == [5, 40]
+    assert limited[1].tokens[:5] == limited[0].tokens
+    assert [len(looping[row].tokens) for row in (0, 1)] == [LOOK, LOOK]
+
+
+def test_a_short_sound_is_given_few_tokens_and_speech_enough() -> None:
+    features = np.zeros((80, 3000), np.float32)
+    assert _most_tokens(Window(features, duration=1.0)) <= 40
+    assert _most_tokens(Window(features)) > 224  # the network's own limit holds there
+
+
+def test_an_unknown_language_of_any_length_is_quoted_briefly(whisper: Whisper) -> None:
+    for given in ({"language": "x" * 20_000}, {"task": "x" * 20_000}):
+        with pytest.raises(InvalidInput) as refused:
+            whisper.prepare(np.zeros((80, 3000), np.float32), **given)
+        assert len(str(refused.value)) < 1_000
 
 
 def test_sampling_gives_the_same_text_every_time(directory: Path, log_mel: LogMel, recordings) -> None:
