@@ -39,6 +39,7 @@ class InFlight:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(WORKING_THREADS, "working"))
         self._came_round = time.monotonic()
+        self._started = threading.Event()  # set while there may be requests to ask about
         self._threads = [
             threading.Thread(target=self._loop.run_forever, name="in-flight", daemon=True),
             threading.Thread(target=self._poll, name="leaving", daemon=True),
@@ -53,6 +54,7 @@ class InFlight:
     def start(self, key: str, work: Work) -> None:
         """Do the work; `cancel(key)`, or a caller who leaves, cancels it at its next await."""
         self._works[key] = work
+        self._started.set()
         self._loop.call_soon_threadsafe(self._begin, key, work)
 
     def cancel(self, key: str) -> None:
@@ -93,10 +95,12 @@ class InFlight:
 
     def _poll(self) -> None:
         """Ask one request after another whether its caller has left."""
-        while True:
+        while self._started.wait():
+            self._started.clear()
             started = time.monotonic()
             for key, work in list(self._works.items()):
                 if work.has_left():
                     self.cancel(key)
                 time.sleep(1 / POLLS_A_SECOND)
+                self._started.set()
             time.sleep(max(POLL_S - (time.monotonic() - started), 0.0))
