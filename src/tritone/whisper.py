@@ -183,18 +183,19 @@ class Whisper:
         Decoding is greedy. A window whose text repeats itself, or which the network does not believe, is tried again
         after all others: with the whole 30 s before its encoder, then sampled at rising temperatures.
         """
+        encoded: dict[tuple[int, int], torch.Tensor] = {}  # of the windows that are still open: none is encoded twice
         open_rows = {row for row, window in enumerate(windows) if window.input_features.max() > NO_SOUND}
         for row in sorted(set(range(len(windows))) - open_rows):  # Whisper invents words for nothing at all
             yield row, Transcript(language=_code(windows[row].language or ""))
         for positions in sorted({self._positions(windows[row]) for row in open_rows}):
             rows = [row for row in sorted(open_rows) if self._positions(windows[row]) == positions]
-            yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, is_last=False)
+            yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, encoded, is_last=False)
         whole = N_FRAMES // 2
         for temperature in TEMPERATURES:
             cut = [row for row in sorted(open_rows) if temperature or self._positions(windows[row]) < whole]
             last = temperature == TEMPERATURES[-1]
             if cut:
-                yield from self._attempt(windows, cut, whole, temperature, open_rows, is_last=last)
+                yield from self._attempt(windows, cut, whole, temperature, open_rows, encoded, is_last=last)
 
     def _attempt(
         self,
@@ -203,12 +204,15 @@ class Whisper:
         positions: int,
         temperature: float,
         open_rows: set[int],
+        encoded: dict[tuple[int, int], torch.Tensor],
         is_last: bool,
     ) -> Iterator[tuple[int, Transcript]]:
         """Decode some rows once; what is good enough leaves `open_rows`."""
         batch = [windows[row] for row in rows]
-        encoded = self._encode(batch, positions)
-        memory = self._network.remember(encoded)
+        new = [row for row in rows if (row, positions) not in encoded]
+        found = self._encode([windows[row] for row in new], positions) if new else []
+        encoded.update(zip([(row, positions) for row in new], found, strict=True))
+        memory = self._network.remember([encoded[row, positions] for row in rows])
         languages = self._languages(batch, memory)
         prompts = [
             self._vocabulary.prompt(language, window.task or "transcribe", window.initial_prompt)
@@ -220,6 +224,7 @@ class Whisper:
             silent = _is_silent(decoded)
             if silent or is_last or not self._is_doubtful(decoded):
                 open_rows.discard(rows[place])
+                encoded.pop((rows[place], positions))
                 tokens = () if silent else decoded.tokens
                 here = memory.rows(torch.tensor([place], device=self._network.device))
                 yield rows[place], self._transcript(batch[place], tokens, languages[place], here, prompts[place])
