@@ -49,7 +49,7 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 	@$(BIN)/python scripts/loadtest.py
 
 abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tables, and what must not be
-	@PYTHONPATH=loadtest $(BIN)/python -m abuse
+	@PYTHONPATH=loadtest $(BIN)/python -m abuse --seconds 10 --settle 10
 
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.

@@ -11,7 +11,7 @@ from typing import Any
 from abuse import catalogue, server
 from abuse.bench import REFUSALS, Bench
 from abuse.neighbours import ORDINARY, neighbours, verdict
-from abuse.report import Report, counted
+from abuse.report import Report, counted, show
 from abuse.requests import Sample, nearest
 from abuse.wire import OK, SILENT, Caller, Outcome
 
@@ -21,6 +21,8 @@ DEADLINE_S = 30.0
 BACK_S = 60.0  # until then a model must answer again
 PAUSE_S = 0.05  # of a user between requests
 FOUR = ("llava", "whisper", "sd_unet", "tts")
+NEVER = float("nan")  # printed as –
+AMONG_THEM = ("clip_text_encoder", "llava_answer", "stable_diffusion")  # a network, a face, a stream: killed idle too
 PART_S = 420.0  # all of it; models that are left then are named
 
 
@@ -30,7 +32,7 @@ def measure(bench: Bench) -> Report:
     plan = [((model,), "work") for model in bench.wanted(catalogue.python_models())]
     if not bench.only:
         plan.append((FOUR, "work"))
-    plan += [((model,), "idle") for model in bench.wanted(catalogue.python_models())]
+    plan += [((model,), "idle") for model in bench.only or AMONG_THEM]
     until = time.monotonic() + PART_S
     for models, when in plan:
         name = " + ".join(models)
@@ -80,7 +82,7 @@ def _one(bench: Bench, models: Sequence[str], at_work: bool, missed: list[str]) 
         "not ready for, s": ready.seconds,
         "restarts": server.restarts(bench.address) - restarted,
     }
-    missed += [f"{row['model']} ({row['when']}): {sentence}" for sentence in _missed(row, users, seen)]
+    missed += [f"{row['model']}: {sentence}" for sentence in _missed(row, users, seen)]
     return row
 
 
@@ -117,15 +119,14 @@ def _figures(models: Sequence[str], at_work: bool, users: Sequence[User], at: fl
     in_flight = [one for one in outcomes if one.started <= at < one.started + one.seconds]
     failed = [outcome for outcome in outcomes if outcome.code != OK]
     back = [user.came_back - at for user in users if user.came_back is not None]
+    slowest = max((outcome.seconds for outcome in failed), default=0.0)
     return {
-        "model": " + ".join(models),
-        "when": "at work" if at_work else "idle",
+        "model": f"{' + '.join(models)}, {'at work' if at_work else 'idle'}",
         "users": counted(user.kind for user in users),
         "in flight": counted(outcome.code for outcome in in_flight),
-        "errors": counted(outcome.code for outcome in failed),
-        "slowest answer of those, s": max((outcome.seconds for outcome in failed), default=0.0),
-        "first right answer, s": min(back, default=float("nan")),
-        "all served, s": max(back) if len(back) == len(users) else float("nan"),
+        "errors": f"{counted(outcome.code for outcome in failed)}; slowest {slowest:.1f} s" if failed else "–",
+        "first right answer … all served, s": f"{show(min(back, default=NEVER))} … "
+        f"{show(max(back) if len(back) == len(users) else NEVER)}",
     }
 
 

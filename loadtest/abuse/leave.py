@@ -46,7 +46,7 @@ def measure(bench: Bench) -> Report:
             {
                 "scenario": name,
                 "idle after, s": idle,
-                **{key: round(after[key] - before[key], 1) for key in after},
+                **{what: _grown(before[what], after[what]) for what in after},
                 "answered before they left": codes,
             }
         )
@@ -70,17 +70,22 @@ def _scenarios(bench: Bench, endless: dict[str, Any], recording: bytes) -> list[
     ]  # fmt: skip
 
 
-def _counters(bench: Bench) -> dict[str, float]:
+def _counters(bench: Bench) -> dict[str, list[float]]:
     """What has been computed until now, as the server's own pages and the operating system say."""
     at = bench.address
     return {
-        "tokens": server.engine(at, "tokens_total"),
-        "cancelled": server.engine(at, "cancelled_total"),
-        "finished": server.engine(at, "finished_total"),
-        "UNet runs": server.executions(at, "sd_unet"),
-        "Whisper runs": server.executions(at, "whisper"),
-        **{f"{model}, CPU s": server.processor_s(server.stubs(at, model)) for model in ("llava", "sd_unet", "whisper")},
+        "tokens / cancelled / finished": [
+            server.engine(at, f"{name}_total") for name in ("tokens", "cancelled", "finished")
+        ],
+        "runs of UNet / Whisper": [server.executions(at, model) for model in ("sd_unet", "whisper")],
+        "CPU s of llava / UNet / Whisper": [
+            server.processor_s(server.stubs(at, model)) for model in ("llava", "sd_unet", "whisper")
+        ],
     }
+
+
+def _grown(before: list[float], after: list[float]) -> str:
+    return " / ".join(f"{new - old:,.4g}" for old, new in zip(before, after, strict=True))
 
 
 def _endless(bench: Bench) -> dict[str, Any]:

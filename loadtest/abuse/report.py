@@ -7,10 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-MOST_ROWS_ACROSS = 8  # more columns than that are printed one below the other
+MOST_COLUMNS = 8  # a table of more is turned round
+SIDE_BY_SIDE = 3  # rows of it, so that each has room
+WIDTH = 150  # where the output is no terminal
 
 
 @dataclass
@@ -26,23 +30,40 @@ class Report:
         return asdict(self)
 
     def show(self, console: Console) -> None:
-        """Print the table: a row a request where there are few columns, otherwise a column a row."""
+        """Print the table, turned round where it has many columns."""
+        console.print(Text(self.title, "bold"))
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        across = len(names) <= MOST_ROWS_ACROSS
-        table = Table(title=self.title, title_justify="left", show_lines=not across)
-        if across:
-            for name in names:
-                table.add_column(name, overflow="fold")
-            for row in self.rows:
-                table.add_row(*(show(row.get(name, "")) for name in names))
+        if len(names) <= MOST_COLUMNS:
+            console.print(_across(names, self.rows))
         else:
-            for name in ("", *(show(row[names[0]]) for row in self.rows)):
-                table.add_column(name, overflow="fold")
-            for name in names[1:]:
-                table.add_row(name, *(show(row.get(name, "")) for row in self.rows))
-        console.print(table)
+            for start in range(0, len(self.rows), SIDE_BY_SIDE):
+                console.print(_turned(names, self.rows[start : start + SIDE_BY_SIDE]))
         for sentence in self.missed:
-            console.print(f"[red]MISSED:[/] {sentence}", markup=True)
+            console.print(Text.assemble(("MISSED: ", "red"), sentence))
+
+
+def console() -> Console:
+    """Where tables are printed: as wide as the terminal, or wide enough."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def _across(names: list[str], rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for name in names:
+        table.add_column(Text(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(show(row.get(name, ""))) for name in names))
+    return table
+
+
+def _turned(names: list[str], rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE)
+    for header in (names[0], *(show(row[names[0]]) for row in rows)):
+        table.add_column(Text(header), overflow="fold")
+    for name in names[1:]:
+        table.add_row(Text(name), *(Text(show(row.get(name, ""))) for row in rows))
+    return table
 
 
 def show(value: Any) -> str:

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from abuse import hostile, kill, leave, malformed, overload, stop
+from abuse import hostile, kill, leave, malformed, overload, report, stop
 from abuse.bench import Bench
 from abuse.report import Report
 from abuse.requests import NotPrepared, prepare
@@ -38,7 +37,7 @@ MEASURES: dict[Part, Callable[[Bench], Report]] = {
     Part.KILL: kill.measure,
     Part.STOP: stop.measure,
 }
-console = Console(highlight=False)
+console = report.console()
 
 
 def main(
@@ -59,15 +58,15 @@ def main(
         started = time.monotonic()
         try:
             with serve(*(option or ()), report=lambda line: None) as address:
-                report = _measured(part, address, model or [], seconds, settle, requests)
+                found = _measured(part, address, model or [], seconds, settle, requests)
         except (DidNotStart, NotPrepared) as error:
-            report = Report(part.value, missed=[f"could not be measured: {error}"])
-        report.show(console)
+            found = Report(part.value, missed=[f"could not be measured: {error}"])
+        found.show(console)
         console.print(f"[dim]{part.value}: {time.monotonic() - started:.0f} s[/]")
-        reports[part.value] = report.as_json()
+        reports[part.value] = found.as_json()
         if json_file:  # after each part, so that a run that is ended early leaves what it found
             json_file.write_text(json.dumps(reports, ensure_ascii=False, indent=1, default=str), encoding="utf-8")
-    missed = sum(len(report["missed"]) for report in reports.values())
+    missed = sum(len(each["missed"]) for each in reports.values())
     console.print(f"make abuse: {'nothing missed' if not missed else f'{missed} sentences marked MISSED above'}")
     raise SystemExit(1 if missed else 0)
 
