@@ -5,6 +5,7 @@ pieces of answer; many are answered together by the engine. This file knows noth
 """
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from tritone.decoder import Decoder
 from tritone.detokenizer import Detokenizer, Unit
 from tritone.engine import Engine, Prompt
 from tritone.errors import InvalidInput
-from tritone.image import Pixels
 from tritone.precision import quantization_config, torch_dtype
 from tritone.sampling import Sampling
 
@@ -39,6 +39,7 @@ class Limits:
     max_image_bytes: int  # each picture, encoded
     max_pixels: int  # each picture, decoded
     max_tokens: int  # of the answer; also the default
+    max_total_pixels: int = 50_000_000  # all pictures together, decoded
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Llava:
         self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
         decoder = Decoder(model, adapters, capacity.slots, capacity.max_length)
         self.engine = Engine(decoder, self._eos, capacity.max_queue, capacity.prefill_chunk)
+        # Full-size pictures in memory: one. Requests are prepared on many threads.
+        self._decoding = threading.Semaphore(1)
         self._interval_s = capacity.stream_interval_ms / 1000
 
     @classmethod
@@ -193,10 +196,8 @@ class Llava:
         _check_stop(stop)
         sampling = Sampling(float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty))
         turns = self._turns(text_input, image_bytes or [], messages)
-        pictures = [
-            images.decode(data, self.limits.max_image_bytes, self.limits.max_pixels) for data in image_bytes or []
-        ]
-        input_ids, pixel_values = self._tokenise(turns, pictures)
+        self._check_pixels(image_bytes or [])
+        input_ids, pixel_values = self._tokenise(turns, [self._look(data) for data in image_bytes or []])
         most = self.engine.decoder.cache.length
         if len(input_ids) + max_tokens > most:
             raise InvalidInput(
@@ -250,15 +251,45 @@ class Llava:
         conversation.refuse_controls(turns, self._controls)
         return turns
 
-    def _tokenise(self, turns: list[Message], pictures: list[Pixels]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _check_pixels(self, image_bytes: list[bytes]) -> None:
+        """Refuse from their headers what no memory should be taken for.
+
+        Raises: InvalidInput
+        """
+        limits, total = self.limits, 0
+        for data in image_bytes:
+            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels)
+            if total > limits.max_total_pixels:
+                raise InvalidInput(
+                    f"the {len(image_bytes)} pictures have {total:,} pixels or more together, "
+                    f"the limit is {limits.max_total_pixels:,} pixels"
+                )
+
+    def _look(self, image_bytes: bytes) -> torch.Tensor:
+        """A picture as the vision tower takes it, (3, height, width); only this is kept of it."""
+        limits = self.limits
+        with self._decoding:
+            pixels = images.decode(
+                image_bytes, limits.max_image_bytes, limits.max_pixels, shrink_above=images.ENOUGH_TO_LOOK_AT
+            )
+            values = self.processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+        return torch.as_tensor(values[0])
+
+    def _tokenise(self, turns: list[Message], pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """input_ids (length,), and pixel_values (pictures, 3, height, width) if there are pictures."""
         prompt = self.processor.apply_chat_template([turn.model_dump() for turn in turns], add_generation_prompt=True)
         inputs = self.processor(
             text=[prompt],
-            images=[Image.fromarray(picture) for picture in pictures] or None,
+            images=pictures or None,
             return_tensors="pt",
             # The chat template writes the begin-of-text token itself.
             add_special_tokens=False,
+            # The pictures are ready; here they only tell how many tokens they take.
+            do_convert_rgb=False,
+            do_resize=False,
+            do_center_crop=False,
+            do_rescale=False,
+            do_normalize=False,
         )
         return inputs["input_ids"][0], inputs.get("pixel_values")
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG and WebP files to RGB pixels. The decoding itself is tritone/image.py."""
+"""Picture files (PNG, JPEG, HEIC and others) to RGB pixels. The decoding itself is tritone/image.py."""
 
 from tritone import image, serving
 

@@ -22,6 +22,7 @@ class Settings(serving.Settings):
     max_pictures: int
     max_image_bytes: int
     max_pixels: int
+    max_total_pixels: int
     max_tokens: int
 
 
