@@ -30,9 +30,13 @@ class Linear:
         self._weight = weight.detach().to(dtype)
         self._bias = None if bias is None else bias.detach().to(dtype)
         self._dtype, self._gelu = dtype, gelu
-        # oneDNN's own layout; a private operator of torch, whose version is pinned: half the time of F.linear here.
+        # oneDNN's own layout; private operators of torch, whose version is pinned: half the time of F.linear here. On
+        # a processor without AVX-512 they refuse bfloat16.
         packs = (
-            weight.device.type == "cpu" and dtype == torch.bfloat16 and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+            weight.device.type == "cpu"
+            and dtype == torch.bfloat16
+            and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+            and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         )
         self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight) if packs else None
 

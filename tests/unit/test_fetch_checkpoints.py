@@ -134,10 +134,16 @@ def test_the_hub_is_asked_for_the_pinned_commit(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     entry = Hub(
-        source="hub", license="MIT", repository="someone/model", revision="a" * 40, allow=["*.safetensors"], size=7_000
+        source="hub",
+        license="MIT",
+        repository="someone/model",
+        revision="a" * 40,
+        allow=[],
+        size=7_000,
+        files={"model.safetensors": {"sha256": hashlib.sha256(WEIGHTS).hexdigest(), "size": len(WEIGHTS)}},
     )
     fetch_checkpoints.fetch({"clip": entry}, tmp_path, QUIET)
-    assert asked == [{"repository": "someone/model", "revision": "a" * 40, "allow_patterns": ["*.safetensors"]}]
+    assert asked == [{"repository": "someone/model", "revision": "a" * 40, "allow_patterns": ["model.safetensors"]}]
     assert sorted(path.name for path in (tmp_path / "clip").iterdir()) == [".complete", "model.safetensors"]
 
 
