@@ -13,6 +13,8 @@ from PIL import Image, ImageFile, ImageOps, TiffImagePlugin
 from tritone import image
 from tritone.errors import InvalidInput
 
+# The module switches these off itself, but pytest switches them on again for every test.
+pytestmark = pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 MAX_BYTES, MAX_PIXELS = 10_000_000, 20_000_000
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 from PIL import Image
 
 from tritone import checkpoints
+from tritone import image as images
 from tritone.errors import InvalidInput
 from tritone.image import encode_png
 from tritone.llava import Limits, Llava
@@ -120,6 +124,41 @@ def test_a_request_over_a_limit_names_the_value_and_the_limit(llava, request_, s
 
 def test_a_picture_of_one_pixel_is_looked_at(llava):
     assert text(answer(llava, "What color is it?", [encode_png(np.zeros((1, 1, 3), np.uint8))]))
+
+
+def test_the_pictures_of_a_request_share_a_budget_that_is_checked_before_any_is_decoded(llava, monkeypatch):
+    limits = replace(LIMITS, max_total_pixels=1_500_000)
+    monkeypatch.setattr(llava, "limits", limits)
+    monkeypatch.setattr(images, "decode", lambda *_, **__: pytest.fail("a picture was decoded"))
+    large = encode_png(np.zeros((1000, 1000, 3), np.uint8))
+    with pytest.raises(InvalidInput, match="the 2 pictures have 2,000,000 pixels or more together, the limit is 1,500"):
+        llava.prepare("x", [large, large])
+
+
+def test_one_picture_at_a_time_is_in_memory(llava, picture, monkeypatch):
+    at_once, most, decode = [], [], images.decode
+
+    def watched(*args, **options):
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.05)
+        pixels = decode(*args, **options)
+        at_once.pop()
+        return pixels
+
+    monkeypatch.setattr(images, "decode", watched)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: llava.prepare("x", [picture, picture]), range(4)))
+    assert most == [1] * 8
+
+
+def test_several_pictures_are_what_the_processor_makes_of_them_together(llava):
+    noise = np.random.default_rng(0)
+    pictures = [Image.fromarray(noise.integers(0, 256, (*size, 3), np.uint8)) for size in ((400, 600), (900, 70))]
+    theirs = llava.processor(text=["<image><image>x"], images=pictures, return_tensors="pt", add_special_tokens=False)
+    prompt = llava.prepare("x", [encode_png(np.asarray(picture)) for picture in pictures]).prompt
+    assert torch.equal(prompt.pixel_values, theirs["pixel_values"])
+    assert prompt.picture_tokens == int((theirs["input_ids"] == llava.processor.image_token_id).sum())
 
 
 def test_pictures_are_resized_as_pillow_images_are(llava):
