@@ -13,7 +13,7 @@ from tritone_client import Client, Error, ImageIndex
 
 
 def main(
-    pictures: Annotated[Path, typer.Argument(help="folder of PNG, JPEG and WebP files, and folders of them")],
+    pictures: Annotated[Path, typer.Argument(help="folder of picture files, and folders of them")],
     index: Annotated[Path, typer.Argument(help="folder to save the index in")],
     url: Annotated[str, typer.Option(help="host:port of the server's gRPC address")] = "localhost:8001",
 ) -> None:

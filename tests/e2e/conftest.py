@@ -10,7 +10,7 @@ def server(tmp_path_factory):
     """A `background.Address`: http, grpc, metrics, watchdog ("host:port") and the process of `tritone serve`."""
     log = tmp_path_factory.mktemp("server") / "server.log"
     try:
-        with background.serve("--device=cpu", timeout_s=240, log_file=log) as address:
+        with background.serve("--device=cpu", timeout_s=600, log_file=log) as address:
             yield address
     except background.DidNotStart as error:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:] if log.exists() else []

@@ -17,7 +17,21 @@ from tritone_client._embeddings import Match
 from tritone_client._exceptions import Error, InvalidInput
 from tritone_client._types import ImageLike
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+SUFFIXES = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".webp",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".heic",
+        ".heif",
+    }  # what the server reads
+)
 VECTORS, PICTURES = "vectors.faiss", "pictures.json"
 
 
@@ -51,7 +65,7 @@ class ImageIndex:
 
     @classmethod
     def build(cls, client: Client, folder: str | os.PathLike[str], *, progress: bool = True) -> "ImageIndex":
-        """Embed every PNG, JPEG and WebP file of a folder and of the folders in it.
+        """Embed every picture file of a folder and of the folders in it.
 
         Files that cannot be read or decoded are left out and stand in `skipped` with the reason; a server that is
         gone ends the work.

@@ -32,7 +32,7 @@ class SpeechVerbs(Connection):
         """Write down what is said, in a recording of any length up to the server's limit.
 
         Args:
-            audio: path or bytes of a WAV, FLAC, MP3, OGG, M4A or WebM file; or samples, with `sampling_rate` in Hz.
+            audio: path or bytes of a sound file (WAV, MP3, M4A, AMR, ...); or samples, with `sampling_rate` in Hz.
             language: code such as "en"; the server listens for it when None.
             task: "transcribe" or "translate" (into English).
             initial_prompt: text that could stand before the recording: names, spelling, style.
