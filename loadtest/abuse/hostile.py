@@ -89,12 +89,14 @@ def _width(bench: Bench) -> int:
 def _one(bench: Bench, case: Case, missed: list[str]) -> dict[str, Any]:
     guard = _Guard(bench, case.model)
     requests = [message(case.model, inputs) for inputs in case.inputs()]
-    with server.peak(bench.address, guard) as most, neighbours(bench.address.grpc, bench.kinds) as seen:
-        outcomes, ordinary = _ask(bench, case.model, requests)
+    with server.peak(bench.address, guard) as most:
+        with neighbours(bench.address.grpc, bench.kinds) as seen:
+            outcomes, ordinary = _ask(bench, case.model, requests)
         # What was given up by its caller may still be computed: the next case is not to pay for it.
-        busy = server.wait_until_idle(bench.address, _work(case.model), limit_s=45) if outcomes else 0
+        busy = server.wait_until_idle(bench.address, _work(case.model), limit_s=45)
     codes = counted(outcome.code for outcome in outcomes)
     where = f"{case.name} to {case.model}"
+    bench.say(f"… {codes}, {max(outcome.seconds for outcome in outcomes):.1f} s, busy {busy:.1f} s more")
     if any(outcome.code in ("INTERNAL", "UNKNOWN") for outcome in outcomes):
         missed.append(f"{where}: {codes}")
     if most.restarts or guard.killed:

@@ -68,15 +68,17 @@ def _figures(run: Run, samples: Sequence[Sample], peak: float) -> dict[str, Any]
     accepted = [answer for answer in run.answers if answer.code == OK]
     right, wrong = _judged(accepted, samples)
     refused = [answer for answer in run.answers if answer.code in REFUSALS]
-    in_window = sum(answer.ended <= run.seconds for answer in right)
-    drained_s = max((answer.ended for answer in right), default=run.seconds)
+    # A generator that is late goes on sending after the time is up; the load lasts until then.
+    window_s = max([run.seconds, *(answer.started for answer in run.answers)])
+    in_window = sum(answer.ended <= window_s for answer in right)
+    drained_s = max([window_s, *(answer.ended for answer in right)])
     return {
         "peak, /s": peak,
-        "offered, /s": len(run.answers) / run.seconds,
+        "offered, /s": len(run.answers) / window_s,
         "generator late p95, ms": 1000 * p(run.late, 95),
         "answered right": f"{in_window} in the window, {len(right)} of {len(run.answers)} at the end",
-        "goodput in the window, % of peak": 100 * in_window / run.seconds / peak,
-        "goodput until drained, % of peak": 100 * len(right) / max(drained_s, run.seconds) / peak,
+        "goodput in the window, % of peak": 100 * in_window / window_s / peak,
+        "goodput until drained, % of peak": 100 * len(right) / drained_s / peak,
         "accepted p50, s": p((answer.seconds for answer in accepted), 50),
         "accepted p95, s": p((answer.seconds for answer in accepted), 95),
         "refused": counted(answer.code for answer in refused),

@@ -13,6 +13,7 @@ import typer
 
 from abuse import hostile, kill, leave, malformed, overload, report, stop
 from abuse.bench import Bench
+from abuse.catalogue import ROOT
 from abuse.report import Report
 from abuse.requests import NotPrepared, prepare
 from tritone.background import Address, DidNotStart, serve
@@ -37,6 +38,7 @@ MEASURES: dict[Part, Callable[[Bench], Report]] = {
     Part.KILL: kill.measure,
     Part.STOP: stop.measure,
 }
+LOGS = ROOT / ".tritone"
 console = report.console()
 
 
@@ -55,12 +57,12 @@ def main(
     reports = {}
     for part in only or list(Part):
         console.rule(part.value)
-        started = time.monotonic()
+        started, said = time.monotonic(), list[str]()
         try:
-            with serve(*(option or ()), report=lambda line: None) as address:
+            with serve(*(option or ()), log_file=LOGS / f"abuse_{part.value}.log", report=said.append) as address:
                 found = _measured(part, address, model or [], seconds, settle, requests)
         except (DidNotStart, NotPrepared) as error:
-            found = Report(part.value, missed=[f"could not be measured: {error}"])
+            found = Report(part.value, missed=[f"could not be measured: {error}; the server said last: {said[-1:]}"])
         found.show(console)
         console.print(f"[dim]{part.value}: {time.monotonic() - started:.0f} s[/]")
         reports[part.value] = found.as_json()
