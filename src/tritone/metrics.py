@@ -30,7 +30,8 @@ class Publisher:
             for name, (description, _) in measure().items()
         }  # kept: a family must outlive its metrics
         self._metrics = {name: family.Metric(labels={"model": model}) for name, family in self._families.items()}
-        self._shown = dict.fromkeys(self._metrics, 0.0)
+        # What a process that was killed has left on the page: a total goes on from there, a gauge is put right.
+        self._shown = {name: 0.0 if name.endswith("_total") else m.value() for name, m in self._metrics.items()}
         self._thread = threading.Thread(target=self._repeat, name="publish", daemon=True)
         self._thread.start()
 

