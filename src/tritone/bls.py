@@ -8,6 +8,7 @@ import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +31,9 @@ Result = TypeVar("Result")
 # Calls that one process may have under way; each holds one of the threads that the server has for this process
 # (thread-pool-size), which needs some more for responses.
 CALLING_THREADS = 64
+# The server now and then (once in a thousand, among many refusals) hands on a stream's end without what came before it.
+# No model of ours answers with nothing, so such a call is made again.
+ASKED = 3
 RELOAD_S = 5.0  # when to try again while a model is being loaded anew
 # The server's words for a model whose process has died, or that is being loaded anew.
 _AWAY = (
@@ -106,7 +110,22 @@ async def call_rows(
 
 
 async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
-    """Ask a decoupled model for one row and yield its responses; leaving the iterator stops the other model."""
+    """Ask a decoupled model for one row and yield its responses; leaving the iterator stops the other model.
+
+    Raises: as `call`; Unavailable also where the model's answer was lost on its way.
+    """
+    for _ in range(ASKED):
+        answered = False
+        async with aclosing(_ask(model, inputs, outputs)) as rows:
+            async for row in rows:
+                answered = True
+                yield row
+        if answered:
+            return
+    raise Unavailable(f"model '{model}' ended its answer without a word", retry_after_s=1.0)
+
+
+async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
     call_ = _Call(model, _one_row(inputs), outputs, {})
     # Blocks until the first response is there.
     responses = await call_.wait(partial(call_.request.exec, decoupled=True))

@@ -398,6 +398,38 @@ def test_leaving_a_bls_stream_in_its_middle_cancels_the_child():
     wait_until(lambda: seen[0].request_id() in child_model._cancelled)
 
 
+def ask_a_child_that_loses(answers):
+    """The response of a model whose child's stream ends without a word as often as it is said."""
+    asked = []
+
+    def child(one):
+        asked.append(one)
+        rows = [pb_utils.Tensor("text", np.array([[b"x"]], np.object_))]
+        return [] if len(asked) <= answers else [pb_utils.InferenceResponse(rows)]
+
+    pb_utils.MODELS["child"] = child
+
+    async def infer(text):
+        return [{"text": bls.text(row["text"])} async for row in bls.call_stream("child", {"text": text}, ["text"])][-1]
+
+    one = request("a")
+    later(make_model(), [one], infer)
+    [[response]] = finish(one)
+    return response, len({each.request_id() for each in asked})
+
+
+def test_an_answer_that_the_server_lost_on_its_way_is_asked_for_again():
+    response, asked = ask_a_child_that_loses(1)
+    assert (texts(response), asked) == (["x"], 2)
+
+
+def test_a_child_that_never_says_a_word_is_unavailable_and_no_fault_of_the_face():
+    response, asked = ask_a_child_that_loses(100)
+    assert response.error().code() == pb_utils.TritonError.UNAVAILABLE
+    assert response.error().message() == "model 'child' ended its answer without a word; try again in 1.0 s"
+    assert asked == 3
+
+
 def test_requests_are_answered_as_soon_as_their_rows_are_done_and_bad_ones_alone():
     model, order = make_model(), []
     requests = [request("slow"), request("bad"), request("fast"), request("two", "rows")]
