@@ -79,3 +79,10 @@ def test_the_readmes_tree_is_what_lies_on_the_disk(readme):
 
 def test_the_readmes_table_has_every_model_and_no_other(readme, models):
     assert list(readme_checks.table_faults(readme, models)) == []
+
+
+@pytest.mark.parametrize("page", ["docs/promises.md", "SECURITY.md"])
+def test_every_test_that_a_promise_names_exists(page):
+    text = (ROOT / page).read_text("utf-8")
+    assert readme_checks.named_tests(text)
+    assert list(readme_checks.promise_faults(text, ROOT / "tests")) == []
