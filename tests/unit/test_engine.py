@@ -22,7 +22,7 @@ from tritone.token_stream import Answer, Prompt, Tokens
 
 LIMITS = Limits(max_characters=4000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=400)
 # Found by search: with this seed the tiny model repeats itself and never stops.
-ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 67}
+ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 4}
 
 
 @pytest.fixture(scope="module")
