@@ -1,5 +1,6 @@
 """The project's own configs, client and README tell one story. Other tests here show that each check can fail."""
 
+import re
 import subprocess
 
 import pytest
@@ -86,3 +87,9 @@ def test_every_test_that_a_promise_names_exists(page):
     text = (ROOT / page).read_text("utf-8")
     assert readme_checks.named_tests(text)
     assert list(readme_checks.promise_faults(text, ROOT / "tests")) == []
+
+
+def test_what_the_image_copies_is_let_through_to_its_build():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile.triton").read_text("utf-8"), re.MULTILINE)
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line[:1] == "!"}
+    assert {name for line in copied for name in line.split()} == let_through
