@@ -93,7 +93,10 @@ def _touches(bench: Bench, kind: str, models: Sequence[str]) -> bool:
 def _kill(bench: Bench, models: Sequence[str], users: Sequence[User], at_work: bool) -> float:
     """Kill the stubs among the users, wait until all of them are served again; returns when they were killed."""
     done, killed = threading.Event(), threading.Event()
-    threads = [threading.Thread(target=user.live, args=(bench.address.grpc, done, killed)) for user in users]
+    # Daemons: Ctrl-C ends the script, whoever is still waiting for an answer.
+    threads = [
+        threading.Thread(target=user.live, args=(bench.address.grpc, done, killed), daemon=True) for user in users
+    ]
     if at_work:
         for thread in threads:
             thread.start()

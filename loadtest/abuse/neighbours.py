@@ -39,7 +39,8 @@ def neighbours(
     seen = {name: Seen() for name in names}
     done = threading.Event()
     threads = [
-        threading.Thread(target=_live, args=(address, kinds[name], seen[name], done, deadline_s)) for name in names
+        threading.Thread(target=_live, args=(address, kinds[name], seen[name], done, deadline_s), daemon=True)
+        for name in names
     ]
     for thread in threads:
         thread.start()

@@ -27,10 +27,11 @@ from tritone import checkpoints
 from tritone.adapters import Adapters
 from tritone.background import serve
 from tritone.decoder import Decoder
-from tritone.engine import Engine, Prompt
+from tritone.engine import Engine
 from tritone.image import encode_png
 from tritone.llava import Limits, Llava
 from tritone.shapes import draw_scene, render
+from tritone.token_stream import Prompt
 from tritone_client import Client
 
 CROWD = 8

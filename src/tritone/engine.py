@@ -6,109 +6,19 @@ in progress gets a token. Slots stay dense: answers in progress first, prompts b
 deals in token ids; it knows nothing of text, and nobody here waits for a caller.
 """
 
-import asyncio
-import math
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 
 from tritone.decoder import Decoder
+from tritone.engine_statistics import Statistics
 from tritone.errors import Unavailable
-from tritone.sampling import Sampler, Sampling, choose
-
-Reason = Literal["", "stop", "length"]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A request in the model's own numbers."""
-
-    input_ids: torch.Tensor  # (length,)
-    pixel_values: torch.Tensor | None  # (pictures, 3, height, width)
-    picture_tokens: int  # how many of input_ids stand for pictures
-    max_tokens: int  # of the answer
-    sampling: Sampling
-    adapter: str = ""
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """The next tokens of an answer, in order; several where the engine was faster than the caller wants them."""
-
-    ids: list[int]
-    reason: Reason  # "" while there is more to come
-
-
-@dataclass
-class Statistics:
-    """What the engine has done so far, written by its thread alone."""
-
-    slots: int  # in all
-    active: int = 0  # slots taken
-    queued: int = 0  # requests that wait for one
-    finished: int = 0
-    cancelled: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    tokens: int = 0  # of answers
-    steps: int = 0  # passes that gave answers their next token
-    batched_tokens: int = 0  # how many they gave: batched_tokens / steps is the mean batch
-    first_tokens: int = 0
-    first_token_s: float = 0.0  # waiting of all first tokens together, in seconds
-
-
-class Answer:
-    """A request under way, for the caller's event loop: `with engine.submit(prompt) as answer: async for … in answer`.
-
-    Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
-    """
-
-    def __init__(self, prompt: Prompt, interval_s: float) -> None:
-        self.prompt, self.loop = prompt, asyncio.get_running_loop()
-        self.interval_s = interval_s
-        self.started = time.monotonic()
-        self.left = False  # the caller is gone; written by the loop, read by the engine
-        self.enough = False  # … and has what it wanted
-        self._arrived = asyncio.Event()
-        self._given = -math.inf  # time.monotonic() when the caller last got tokens
-        self._ids: list[int] = []
-        self._reason: Reason = ""
-        self._error: Exception | None = None
-
-    def __enter__(self) -> "Answer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.left = not self._reason
-
-    async def __aiter__(self) -> AsyncIterator[Tokens]:
-        """The tokens as they come. Raises what went wrong in the engine."""
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            if self._error:
-                raise self._error
-            tokens, self._ids, self._given = Tokens(self._ids, self._reason), [], time.monotonic()
-            yield tokens
-            if tokens.reason:  # not self._reason: more may have come while the caller was at work
-                return
-
-    def finish(self) -> None:
-        """Nothing more is wanted: what has come is the whole answer."""
-        self.enough = True
-
-    def put(self, token: int, reason: Reason, error: Exception | None) -> None:
-        """The engine's next token, brought by the loop."""
-        if error is None:
-            self._ids.append(token)
-        self._reason, self._error = reason, error
-        if reason or error or time.monotonic() - self._given >= self.interval_s:
-            self._arrived.set()
+from tritone.sampling import Sampler, choose
+from tritone.token_stream import Answer, Event, Prompt, Reason, deliver
 
 
 @dataclass(eq=False)
@@ -125,9 +35,6 @@ class _Row:
     @property
     def adapter(self) -> str:
         return self.answer.prompt.adapter
-
-
-_Event = tuple[Answer, int, Reason, Exception | None]
 
 
 class Engine:
@@ -178,24 +85,6 @@ class Engine:
             self._changed.notify()
         return answer
 
-    def measurements(self) -> dict[str, tuple[str, float]]:
-        """Name → (description, value) of the statistics, for a metrics page; totals are counters."""
-        now = self.statistics
-        return {
-            "tritone_llava_slots": ("Answers that can be in progress at once", now.slots),
-            "tritone_llava_slots_active": ("Answers in progress", now.active),
-            "tritone_llava_queued": ("Requests that wait for a slot", now.queued),
-            "tritone_llava_finished_total": ("Answers that came to their end", now.finished),
-            "tritone_llava_cancelled_total": ("Answers whose caller left", now.cancelled),
-            "tritone_llava_failed_total": ("Answers that failed in the engine", now.failed),
-            "tritone_llava_prompt_tokens_total": ("Tokens of prompts, pictures included", now.prompt_tokens),
-            "tritone_llava_tokens_total": ("Tokens of answers", now.tokens),
-            "tritone_llava_steps_total": ("Decoding passes; batched tokens per step is the batch", now.steps),
-            "tritone_llava_batched_tokens_total": ("Tokens that decoding passes gave", now.batched_tokens),
-            "tritone_llava_first_tokens_total": ("First tokens of answers", now.first_tokens),
-            "tritone_llava_first_token_seconds_total": ("Their waiting together, queue included", now.first_token_s),
-        }
-
     def close(self) -> None:
         """Stop the thread; answers in progress fail with Unavailable."""
         with self._changed:
@@ -222,7 +111,7 @@ class Engine:
                 self._closed = True
                 left = [*(row.answer for row in (*self._decoding, *self._reading)), *self._waiting]
                 self._waiting.clear()
-            _deliver([(answer, -1, "", end) for answer in left])
+            deliver([(answer, -1, "", end) for answer in left])
 
     @torch.inference_mode()
     def _work(self) -> None:
@@ -355,7 +244,7 @@ class Engine:
 
     def _say(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
         """Choose each row's next token and hand it over; answers that end with it leave."""
-        events: list[_Event] = []
+        events: list[Event] = []
         for row, token in zip(rows, choose(logits, [row.sampler for row in rows]), strict=True):
             if token < 0:
                 self._fail([row], ArithmeticError("the network's output is not finite"))
@@ -375,11 +264,11 @@ class Engine:
                 self._remove(row)
         self.statistics.tokens += len(events)
         self._count()
-        _deliver(events)
+        deliver(events)
 
     def _fail(self, rows: Sequence[_Row], error: Exception) -> None:
         """Answer first: on a device that is lost, freeing the slots fails too, and ends this thread."""
-        _deliver([(row.answer, -1, "", error) for row in rows])
+        deliver([(row.answer, -1, "", error) for row in rows])
         for row in rows:
             if row in self._decoding or row in self._reading:
                 self.statistics.failed += 1
@@ -417,21 +306,3 @@ class Engine:
 
 def _age(row: _Row) -> float:
     return row.answer.started
-
-
-def _deliver(events: Sequence[_Event]) -> None:
-    """Hand tokens to the callers' event loops, one wake-up a loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Event]] = {}
-    for event in events:
-        loops.setdefault(event[0].loop, []).append(event)
-    for loop, theirs in loops.items():
-        try:
-            loop.call_soon_threadsafe(_put, theirs)
-        except RuntimeError:  # the loop was closed with its callers
-            for answer, *_ in theirs:
-                answer.left = True
-
-
-def _put(events: Sequence[_Event]) -> None:
-    for answer, token, reason, error in events:
-        answer.put(token, reason, error)

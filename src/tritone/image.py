@@ -11,12 +11,16 @@ import math
 import warnings
 
 import numpy as np
-import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from tritone.errors import InvalidInput
 from tritone.image_budget import check_opened, check_size, check_structure
+
+try:
+    import pillow_heif
+except ImportError:  # somebody left it out, for its licence (SECURITY.md): HEIC is refused by name
+    pillow_heif = None  # type: ignore[assignment]
 
 # Pillow's names, and what people call them.
 FORMATS = {
@@ -27,7 +31,7 @@ FORMATS = {
     "BMP": "BMP",
     "TIFF": "TIFF",
     "AVIF": "AVIF",
-    "HEIF": "HEIC",
+    **({"HEIF": "HEIC"} if pillow_heif else {}),
 }
 ACCEPTED = f"{', '.join(list(FORMATS.values())[:-1])} or {list(FORMATS.values())[-1]}"
 
@@ -47,8 +51,9 @@ _UPRIGHT = {
 
 Pixels = NDArray[np.uint8]
 
-# What else a HEIC file holds is not looked at; libheif's own limits (items, tiles, memory) stay on.
-pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+if pillow_heif:
+    # What else a HEIC file holds is not looked at; libheif's own limits (items, tiles, memory) stay on.
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # `check_size` refuses what Pillow would only warn of, and a hostile file could fill the log with 60,000 warnings.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -106,6 +111,10 @@ def _header(image_bytes: bytes, max_pixels: int) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise InvalidInput(f"the picture has too many pixels, the limit is {max_pixels:,} ({error})") from error
     except Exception as error:  # as in `decode`
+        if "HEIF" not in FORMATS and image_bytes[4:8] == b"ftyp" and b"hei" in image_bytes[8:40]:
+            raise InvalidInput(
+                f"HEIC pictures are not read by this server, which has no package pillow-heif: send a {ACCEPTED} file"
+            ) from error
         raise InvalidInput(f"image_bytes is no readable {ACCEPTED} picture") from error
 
 

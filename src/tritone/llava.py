@@ -21,10 +21,11 @@ from tritone.adapters import Adapters
 from tritone.conversation import Message
 from tritone.decoder import Decoder
 from tritone.detokenizer import Detokenizer, Unit
-from tritone.engine import Engine, Prompt
+from tritone.engine import Engine
 from tritone.errors import InvalidInput
 from tritone.precision import quantization_config, torch_dtype
 from tritone.sampling import Sampling
+from tritone.token_stream import Prompt
 
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 100

@@ -34,16 +34,16 @@ import triton_python_backend_utils as pb_utils
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone import bls, pulse
-from tritone.admission import Door, Pace, Passage, Ticket, Work, full
+from tritone.admission import Door, Pace, Ticket, Work
 from tritone.answers import Answers
 from tritone.bls import Row
 from tritone.cancelling import Cancellations
-from tritone.errors import InvalidInput, NotServed
+from tritone.entrance import ACCESS, CALLS, STEP_OF, Entrance
 from tritone.in_flight import InFlight
 from tritone.in_flight import Work as Task
 from tritone.metrics import Measure, Publisher
 from tritone.request import DEEP, Request
-from tritone.tensors import from_torch, to_torch, value_of
+from tritone.tensors import from_torch, to_torch
 from tritone.threads import Hopeless, WaitingThreads, in_thread
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ Item = TypeVar("Item")
 S = TypeVar("S", bound="Settings")
 
 SENDING_THREADS = 16
-# Parameters that this layer and `tritone serve` read, and no model.
-ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
-PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
-TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
 
 
 class Settings(BaseModel):
@@ -85,19 +81,14 @@ class Model:
         self.name = args["model_name"]
         self.device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
         self._parameters = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items()}
-        self._inputs = {tensor["name"]: tensor for tensor in self.config["input"]}
         self._decoupled = bool(self.config.get("model_transaction_policy", {}).get("decoupled"))
-        self._pulses = pulse.folder()
-        self._token = pulse.token(self._pulses)
-        self.heart = pulse.Heart(self.name, self._pulses)
+        self.heart = pulse.Heart(self.name)
         self._answers = Answers(self.name, self.config["output"], self.heart)
-        self._door = Door(self.name, max_in_flight=2**31, max_wait_s=math.inf)
-        self._work: Work = lambda **_: 1.0
-        self._passage: Passage | None = None
         self._pace = Pace()
         self._probe: Callable[[], Any] = lambda: None
-        self._cancelled = Cancellations(self.heart, self._cancel)
-        self.heart.faults += [self._cancelled.fault, bls.calls.fault]
+        cancelled = Cancellations(self.heart, self._cancel)
+        self.heart.faults += [cancelled.fault, bls.calls.fault]
+        self._entrance = Entrance(self.name, self.config["input"], self._parameters, self.heart, cancelled)
 
     def settings(self, schema: type[S]) -> S:
         """The config's parameters as `schema`.
@@ -115,12 +106,13 @@ class Model:
 
     def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
         """Let requests in as `tritone.admission.Door` does; `work(**inputs)` measures one, in any unit."""
-        self._door, self._work = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once), work
+        self._entrance.door = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once)
+        self._entrance.work = work
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `tritone.admission.Passage` does: `step` is the model that does the ensemble's work."""
         instances = sum(int(group.get("count", 1)) for group in self.config.get("instance_group", [{}]))
-        self._passage = Passage(self.name, step, self._pulses, max_wait_s, instances)
+        self._entrance.open_passage(step, max_wait_s, instances)
 
     def probe(self, function: Callable[[], Any]) -> None:
         """`function()` computes one real row, or returns a coroutine that does: `tritone serve` asks now and then."""
@@ -164,9 +156,7 @@ class Model:
         def together(requests: list[Request]) -> None:
             outputs = iter(infer([row for request in requests for row in request.rows]))
             for request in requests:
-                rows = [next(outputs) for _ in request.rows]
-                if self._passage:
-                    rows = [row | {TICKET: ticket} for row, ticket in zip(rows, request.tickets, strict=True)]
+                rows = self._entrance.with_tickets(request, [next(outputs) for _ in request.rows])
                 self._return(request, self._answers.response(request, rows))
 
         requests = [self._prepared(raw, prepare) for raw in raws]
@@ -234,9 +224,7 @@ class Model:
         """
 
         async def answer(request: Request) -> None:
-            rows = [await infer(**row) for row in request.rows]
-            if self._passage:
-                rows = [row | {TICKET: ticket} for row, ticket in zip(rows, request.tickets, strict=True)]
+            rows = self._entrance.with_tickets(request, [await infer(**row) for row in request.rows])
             await self._send(request, await self._answers.response_later(request, rows), final=True)
 
         return self._start(requests, answer)
@@ -271,8 +259,8 @@ class Model:
     def _begin(self, request: Request, answer: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
         """Let the request in and have it answered on the event loop."""
         if not request.canary:
-            request.rows = self._rows(request)
-        ticket = Ticket(self._door, 0.0) if request.canary else self._admitted(request)
+            request.rows = self._entrance.rows(request)
+        ticket = Ticket(self._entrance.door, 0.0) if request.canary else self._entrance.admit(request)
 
         async def run() -> None:
             bls.caller.set(self.heart.name)
@@ -291,11 +279,11 @@ class Model:
 
         def leave() -> None:
             ticket.leave()
-            self.heart.set("in_flight", len(self._door))
+            self.heart.set("in_flight", len(self._entrance.door))
 
         key = request.number or uuid.uuid4().hex
         self._in_flight.start(key, Task(run, fail, request.has_left, leave))
-        self.heart.set("in_flight", len(self._door))
+        self.heart.set("in_flight", len(self._entrance.door))
 
     async def _show_life(self, request: Request) -> None:
         """The answer to a canary came by the event loop; a deep one computes a row."""
@@ -322,11 +310,11 @@ class Model:
             later: signs of life are for the event loop to give.
             by_sender: what is answered before `execute` returns is sent and not returned.
         """
-        request = Request(raw, self._pulses, self._token, by_sender)
+        request = self._entrance.receive(raw, by_sender)
         if request.canary and not later:
             self._attempt(request, partial(self._show_life_now, request))
         else:
-            self._attempt(request, partial(self._check, request))
+            self._attempt(request, partial(self._entrance.check, request))
         return request
 
     def _show_life_now(self, request: Request) -> None:
@@ -334,39 +322,15 @@ class Model:
             self._probe()
         self._respond(request, pb_utils.InferenceResponse([]))
 
-    def _check(self, request: Request) -> None:
-        """Raises: what stands against the request before its inputs are looked at."""
-        if self._parameters.get(ACCESS) == PIPELINES and not request.inside:
-            raise NotServed(f"model '{self.name}' is for this server's own pipelines alone: ask one of them")
-        if request.number in self._cancelled:
-            raise asyncio.CancelledError
-        request.check_in_time()
-        missing = [
-            name
-            for name, tensor in self._inputs.items()
-            if not tensor.get("optional") and pb_utils.get_input_tensor_by_name(request.raw, name) is None
-        ]
-        if missing and not request.canary:
-            raise InvalidInput(f"{', '.join(missing)} of model '{self.name}' must be sent")
-
-    def _admitted(self, request: Request) -> Ticket:
-        """Raises: Unavailable: the door stays closed."""
-        if self.heart.draining and not request.inside and STEP_OF not in self._parameters:
-            raise full(self.name, "to stop: it is being shut down, and takes no new requests", 5.0)
-        if self._passage:
-            request.tickets = self._passage.admit(len(request.rows))
-        work = sum(self._work(**row) for row in request.rows)
-        return self._door.admit(work, urgent=request.inside)
-
     def _prepared(self, raw: Any, prepare: Callable[..., Any], by_sender: bool = False) -> Request:
         """The request with its rows prepared, or already answered."""
         request = self._received(raw, by_sender=by_sender)
 
         def prepare_rows() -> None:
-            rows = self._rows(request)
-            if self._passage:
+            rows = self._entrance.rows(request)
+            if self._entrance.passage:
                 request.rows = rows
-                self._admitted(request).leave()
+                self._entrance.admit(request).leave()
             request.rows = [prepare(**row) for row in rows]
 
         if request.response is None:
@@ -413,21 +377,6 @@ class Model:
         if request.by_sender:
             self._sends.submit(request.sender.send, response, True)
 
-    def _rows(self, request: Request) -> list[Row]:
-        """One dict of plain values per row of the batch axis.
-
-        Raises: InvalidInput: text that is not UTF-8.
-        """
-        columns = {}
-        for name, config in self._inputs.items():
-            tensor = pb_utils.get_input_tensor_by_name(request.raw, name)
-            if tensor is not None and name != TICKET:
-                columns[name] = [value_of(name, row, _is_one_value(config)) for row in tensor.as_numpy()]
-            elif tensor is not None:
-                request.tickets = [int(row[0]) for row in tensor.as_numpy()]
-        count = max(map(len, columns.values()), default=1)
-        return [{name: values[row] for name, values in columns.items()} for row in range(count)]
-
     @cached_property
     def _in_flight(self) -> InFlight:
         in_flight = InFlight()
@@ -442,7 +391,3 @@ class Model:
 
     def _cancel(self, number: str) -> None:
         self._in_flight.cancel(number)
-
-
-def _is_one_value(tensor: dict[str, Any]) -> bool:
-    return [int(dim) for dim in tensor["dims"]] == [1]

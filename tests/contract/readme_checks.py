@@ -46,6 +46,25 @@ def tree_faults(readme: str, root: Path, top_level: Collection[str]) -> Iterator
             yield f"{name} is not in the README's tree"
 
 
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """(file below tests/, function or "") of each test that a text names; `…::name` is in the file named before it."""
+    found: list[tuple[str, str]] = []
+    for file, name in re.findall(r"`((?:unit|contract|server|e2e)/[\w/]+\.py|…)(?:::(\w+))?`", text):
+        found.append((found[-1][0] if file == "…" and found else file, name))
+    return found
+
+
+def promise_faults(text: str, tests: Path) -> Iterator[str]:
+    """Every test that a text names exists; a file may lie in any folder of its kind."""
+    for file, name in named_tests(text):
+        kind, *_, last = file.split("/")
+        sources = [path.read_text("utf-8") for path in (tests / kind).rglob(last)]
+        if not sources:
+            yield f"{file} does not exist"
+        elif name and not any(re.search(rf"^\s*(?:async )?def {name}\(", source, re.MULTILINE) for source in sources):
+            yield f"{file} has no {name}"
+
+
 def table_models(readme: str) -> list[str]:
     """The names in backticks in the first column of the table under "## Models"."""
     rows = [line for line in section(readme, "Models").splitlines() if line.startswith("|")]

@@ -81,3 +81,14 @@ def test_a_wrong_readme_is_seen(tmp_path, readme, fault):
 def test_a_readme_without_a_tree_is_an_error(readme):
     with pytest.raises(ValueError, match="The tree"):
         readme_checks.tree_paths(readme)
+
+
+def test_a_promise_whose_test_is_gone_is_seen(tmp_path):
+    (tmp_path / "unit/room").mkdir(parents=True)
+    source = "def test_here(): ...\n\nclass Test:\n    def test_inside(self): ...\n"
+    (tmp_path / "unit/room/test_one.py").write_text(source)
+    text = "`unit/test_one.py::test_here`, `…::test_inside`, `…::test_gone`, `unit/test_none.py`, `docs/one.py`"
+    assert list(readme_checks.promise_faults(text, tmp_path)) == [
+        "unit/test_one.py has no test_gone",
+        "unit/test_none.py does not exist",
+    ]

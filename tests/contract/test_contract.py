@@ -1,5 +1,6 @@
 """The project's own configs, client and README tell one story. Other tests here show that each check can fail."""
 
+import re
 import subprocess
 
 import pytest
@@ -79,3 +80,16 @@ def test_the_readmes_tree_is_what_lies_on_the_disk(readme):
 
 def test_the_readmes_table_has_every_model_and_no_other(readme, models):
     assert list(readme_checks.table_faults(readme, models)) == []
+
+
+@pytest.mark.parametrize("page", ["docs/promises.md", "SECURITY.md"])
+def test_every_test_that_a_promise_names_exists(page):
+    text = (ROOT / page).read_text("utf-8")
+    assert readme_checks.named_tests(text)
+    assert list(readme_checks.promise_faults(text, ROOT / "tests")) == []
+
+
+def test_what_the_image_copies_is_let_through_to_its_build():
+    copied = re.findall(r"^COPY (.+) \S+$", (ROOT / "Dockerfile.triton").read_text("utf-8"), re.MULTILINE)
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line[:1] == "!"}
+    assert {name for line in copied for name in line.split()} == let_through

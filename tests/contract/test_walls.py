@@ -38,7 +38,7 @@ def test_client_and_server_do_not_import_each_other(pattern, forbidden):
 
 def test_only_serving_and_its_parts_and_the_models_know_pb_utils():
     knowing = [path.name for path in files("src/tritone/**/*.py") if "triton_python_backend_utils" in imports(path)]
-    assert knowing == ["answers.py", "bls.py", "metrics.py", "request.py", "serving.py", "tensors.py"]
+    assert knowing == ["answers.py", "bls.py", "entrance.py", "metrics.py", "request.py", "serving.py", "tensors.py"]
 
 
 def test_only_the_transport_knows_tritonclient():

@@ -14,9 +14,10 @@ from tritone_client import Client, InvalidInput, RequestTimedOut
 
 pytestmark = pytest.mark.e2e
 QUESTION = "What color is the circle?"
-# Found by search: with these seeds the tiny model repeats itself and never stops, without and with the picture.
-ENDLESS = {"temperature": 2.0, "repetition_penalty": 0.4, "seed": 67, "max_tokens": 512}
-ENDLESS_WITH_PICTURE = {**ENDLESS, "seed": 40}
+# Found by search: with these seeds the tiny model repeats itself and never stops, without and with the picture; the
+# first says a clause early. `test_an_endless_answer_is_endless` says when they must be searched for again.
+ENDLESS = {"temperature": 2.0, "repetition_penalty": 0.4, "seed": 4, "max_tokens": 512}
+ENDLESS_WITH_PICTURE = {**ENDLESS, "seed": 66}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,12 @@ def wait_for(condition, within_s=10.0):
 def idle(server):
     now = metrics(server)
     return now["slots_active"] == now["queued"] == 0
+
+
+def test_an_endless_answer_is_endless(client, red):
+    """What other tests take for granted when they leave in the middle."""
+    assert client.ask("Tell me a story.", **ENDLESS).completion_tokens == ENDLESS["max_tokens"]
+    assert client.ask("Tell me a story.", red, **ENDLESS_WITH_PICTURE).completion_tokens == ENDLESS["max_tokens"]
 
 
 def test_a_client_that_disconnects_frees_its_slot(server, client):

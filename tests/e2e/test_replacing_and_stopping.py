@@ -4,6 +4,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from e2e import throwaway
 from e2e.asking import STOPS_WITHIN_S, answers, ask, ready, restarts, scrape, until
@@ -116,6 +117,21 @@ def test_every_request_in_flight_is_answered_before_the_server_stops(tmp_path):
     assert any(line.startswith("stopping: ") and "in flight" in line for line in said)
     assert not any("lost" in line for line in said)
     assert said[-1] == "stopped"
+
+
+def test_a_stub_at_work_ends_with_a_tritone_that_is_killed(tmp_path):
+    """Else it would keep memory, the device's too, from the next server. The backend's own check does it."""
+    throwaway.write_model(tmp_path / "models", "one", code=throwaway.PULSING)
+    with (
+        background.serve(f"--model-repository={tmp_path / 'models'}", log_file=tmp_path / "log") as address,
+        ThreadPoolExecutor(1) as callers,
+    ):
+        asked = callers.submit(ask, address, "one", b"hang", 60)
+        [stub] = throwaway.stubs(address.process, "one")
+        time.sleep(1)  # for the request to get there
+        address.process.kill()
+        assert not psutil.wait_procs([stub], timeout=5)[1]
+        assert isinstance(asked.exception(), InferenceServerException)
 
 
 def test_a_second_signal_stops_at_once(tmp_path):

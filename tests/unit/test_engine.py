@@ -13,16 +13,16 @@ from transformers import LlavaForConditionalGeneration
 
 from shape_questions import ask
 from tritone import checkpoints
-from tritone.engine import Answer, Prompt, Tokens
 from tritone.errors import Unavailable
 from tritone.image import encode_png
 from tritone.llava import Capacity, Limits, Llava
 from tritone.sampling import Sampling
 from tritone.shapes import draw_scene, render
+from tritone.token_stream import Answer, Prompt, Tokens
 
 LIMITS = Limits(max_characters=4000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=400)
 # Found by search: with this seed the tiny model repeats itself and never stops.
-ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 67}
+ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 4}
 
 
 @pytest.fixture(scope="module")

@@ -195,6 +195,24 @@ def test_bad_files_are_refused_with_the_reason(image_bytes: bytes, sentence: str
         decode(image_bytes)
 
 
+WITHOUT_HEIC = """
+import sys
+sys.modules["pillow_heif"] = None
+from tritone import errors, image
+try:
+    image.decode(sys.stdin.buffer.read(), 10**6, 10**6)
+except errors.InvalidInput as error:
+    print(error)
+"""
+
+
+def test_without_its_package_heic_is_refused_by_name() -> None:
+    heic = encode(picture("RGB"), "HEIF")
+    said = subprocess.run([sys.executable, "-c", WITHOUT_HEIC], input=heic, capture_output=True, check=True).stdout
+    assert said.startswith(b"HEIC pictures are not read by this server")
+    assert b"TIFF or AVIF file" in said
+
+
 def scans(count: int) -> bytes:
     """A progressive JPEG with its last scan again and again."""
     plain = encode(picture("RGB"), "JPEG", progressive=True)

@@ -290,7 +290,7 @@ def test_a_fellow_model_cancels_its_call_by_a_private_number_however_long_the_qu
 def test_a_call_that_was_cancelled_while_it_stood_in_a_queue_is_not_computed():
     model = make_model()
     cancelling.cancel(pulse.folder(), "m", "child-2")
-    wait_until(lambda: "child-2" in model._cancelled)
+    wait_until(lambda: "child-2" in model._entrance._cancelled)
     [response] = model.run_each([request("crash", request_id="child-2", parameters=inside())], upper)
     assert response.error().code() == pb_utils.TritonError.CANCELLED
 
@@ -306,7 +306,7 @@ def test_a_stranger_who_guesses_a_request_id_cancels_nothing():
     later(model, [victim], infer)
     cancelling.cancel(pulse.folder(), "m", "mine")
     stranger = request("b", parameters={"cancel": "mine", "token": "guessed"})
-    wait_until(lambda: "mine" in model._cancelled)
+    wait_until(lambda: "mine" in model._entrance._cancelled)
     free.set()
     later(model, [stranger], infer)
     assert [texts(response) for [response] in finish(victim, stranger)] == [["A"], ["B"]]
@@ -347,7 +347,7 @@ def leave(begin):
 
     def child(one):
         seen.append(one)
-        wait_until(lambda: one.request_id() in child_model._cancelled)
+        wait_until(lambda: one.request_id() in child_model._entrance._cancelled)
         stopped.set()
         return [pb_utils.InferenceResponse(error=pb_utils.TritonError("stopped"))]
 
@@ -395,7 +395,7 @@ def test_leaving_a_bls_stream_in_its_middle_cancels_the_child():
     later(make_model(), [one], infer)
     [[response]] = finish(one)
     assert texts(response) == ["x"]
-    wait_until(lambda: seen[0].request_id() in child_model._cancelled)
+    wait_until(lambda: seen[0].request_id() in child_model._entrance._cancelled)
 
 
 def ask_a_child_that_loses(answers):

@@ -36,7 +36,7 @@ class TritonPythonModel:
         folder, adapters = checkpoints.path(settings.checkpoint), checkpoints.root() / "adapters"
         self.llava = Llava.load(folder, self.triton.device, limits, loading, capacity, adapters)
         self.triton.log(self.llava.describe())
-        self.triton.publish(self.llava.engine.measurements)
+        self.triton.publish(self.llava.engine.statistics.measurements)
         self.triton.watch(self.llava.engine.fault)
         self.triton.probe(self.llava.say_something)
         self.triton.open_door(settings)
