@@ -7,7 +7,7 @@ it any longer; then that model is told to stop, before its first response or aft
 import asyncio
 import math
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
 from functools import partial
@@ -125,7 +125,7 @@ async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncI
     raise Unavailable(f"model '{model}' ended its answer without a word", retry_after_s=1.0)
 
 
-async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncIterator[Row]:
+async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncGenerator[Row, None]:
     call_ = _Call(model, _one_row(inputs), outputs, {})
     # Blocks until the first response is there.
     responses = await call_.wait(partial(call_.request.exec, decoupled=True))
