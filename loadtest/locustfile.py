@@ -18,7 +18,7 @@ import grpc.experimental.gevent
 from locust import User, between, events, task
 from locust.env import Environment
 
-from tritone import shapes
+from tritone.vision import shapes
 from tritone_client import Client, Error
 
 # gRPC waits in C, where gevent cannot see it, unless told; without this all users would wait for one.

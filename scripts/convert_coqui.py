@@ -1,6 +1,6 @@
 """Convert a Coqui checkpoint (`config.json` and a pickled `*.pth`) to what the server loads: safetensors, no pickle.
 
-VITS, Tacotron 2 and XTTS become voice folders of `tritone.vits`, `tritone.tacotron` and `tritone.xtts`. Of VITS the
+VITS, Tacotron 2 and XTTS become voice folders of `tritone.speech.speaking.vits`, `tritone.speech.speaking.tacotron` and `tritone.speech.speaking.xtts`. Of VITS the
 weight norms are folded and what only training needs is left out; a vocoder in the folder `vocoder` goes with Tacotron;
 of XTTS the first speaker is the voice. Pickles are read with `weights_only=True`.
 """
@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from TTS.tts.configs.vits_config import VitsConfig
 from TTS.tts.models.vits import Vits
 
-from tritone.vits import fold_for_inference
-from tritone.voice import Voice
+from tritone.speech.speaking.vits import fold_for_inference
+from tritone.speech.speaking.voice import Voice
 
 Tensors = dict[str, torch.Tensor]
 
@@ -72,7 +72,7 @@ def _convert_vocoder(source: Path, target: Path) -> None:
 
 def _convert_voice(content: dict[str, Any], weights: Tensors, target: Path) -> Tensors:
     config = VitsConfig()
-    # Coqui's own phonemizer wants espeak installed on the system; tritone.phonemes takes its place.
+    # Coqui's own phonemizer wants espeak installed on the system; tritone.speech.speaking.phonemes takes its place.
     config.from_dict(content | {"use_phonemes": False, "text_cleaner": None})
     config.model_args.init_discriminator = False
     network = Vits(config)

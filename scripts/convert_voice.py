@@ -23,8 +23,8 @@ from TTS.tts.configs.shared_configs import CharactersConfig
 from TTS.tts.configs.vits_config import VitsConfig
 from TTS.tts.models.vits import VitsArgs
 
-from tritone.vits import build_network
-from tritone.voice import Voice
+from tritone.speech.speaking.vits import build_network
+from tritone.speech.speaking.voice import Voice
 
 # Piper's medium quality (rhasspy/piper src/python/piper_train/vits/config.py): a HiFi-GAN with second-type blocks.
 DECODER = {

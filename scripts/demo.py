@@ -15,8 +15,8 @@ from random import Random
 from rich.console import Console
 from rich.table import Table
 
-from tritone.background import serve
-from tritone.shapes import COLOURS, SHAPES, article, caption, draw_scene, render
+from tritone.server.background import serve
+from tritone.vision.shapes import COLOURS, SHAPES, article, caption, draw_scene, render
 from tritone_client import Client, Reply
 
 OUTPUT = Path("demo_output")

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from tritone.background import serve
+from tritone.server.background import serve
 
 
 def main(users: int = 3, run_time: str = "20s") -> None:

@@ -4,8 +4,8 @@ import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from tritone.diffusion_networks import UNet, VaeDecoder, VaeEncoder
-from tritone.stable_diffusion import Decoded, Networks, Posterior
+from tritone.drawing.diffusion_networks import UNet, VaeDecoder, VaeEncoder
+from tritone.drawing.stable_diffusion import Decoded, Networks, Posterior
 
 SIDE = 32
 
@@ -58,7 +58,7 @@ def save(folder, **options):
 
 def networks(folder, predict_noise=None):
     """The loop's callables over the networks of a folder, in this process."""
-    from tritone.diffusion_networks import TextEncoder
+    from tritone.drawing.diffusion_networks import TextEncoder
 
     encoder, unet = TextEncoder(folder, "cpu", "auto"), UNet(folder, "cpu", "auto")
     decoder, image_encoder = VaeDecoder(folder, "cpu", "auto"), VaeEncoder(folder, "cpu", "auto")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from abuse.requests import Kinds
-from tritone.background import Address
+from tritone.server.background import Address
 
 # A server that refuses says so with one of these; a proxy or a client may send the request to another one.
 REFUSALS = ("UNAVAILABLE", "RESOURCE_EXHAUSTED")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from tritone import repository
-from tritone.repository import Model
+from tritone.server import repository
+from tritone.server.repository import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 DTYPES = {  # of config.pbtxt to those of the protocol

@@ -13,7 +13,7 @@ import soundfile
 
 from abuse import catalogue
 from abuse.wire import Caller, Inputs, Outcome, Outputs, message, text
-from tritone import shapes
+from tritone.vision import shapes
 
 PAIRS = (("red", "circle"), ("blue", "square"), ("green", "square"), ("yellow", "star"))
 STEPS = 8  # of a picture: enough to show its shape

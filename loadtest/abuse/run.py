@@ -16,7 +16,7 @@ from abuse.bench import Bench
 from abuse.catalogue import ROOT
 from abuse.report import Report
 from abuse.requests import NotPrepared, prepare
-from tritone.background import Address, DidNotStart, serve
+from tritone.server.background import Address, DidNotStart, serve
 
 
 class Part(enum.StrEnum):

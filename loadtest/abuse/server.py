@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from abuse.wire import get
-from tritone.background import Address
+from tritone.server.background import Address
 
 SHARED_MEMORY = "/dev/shm/"  # noqa: S108  # read only
 MB = 1e6

@@ -37,9 +37,9 @@ from rich.table import Table
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
 from tritone import checkpoints
-from tritone.background import free_ports, serve
-from tritone.clip import ImageEncoder, TextEncoder, Tokenizer
-from tritone.shapes import caption, draw_scene, render
+from tritone.server.background import free_ports, serve
+from tritone.vision.clip import ImageEncoder, TextEncoder, Tokenizer
+from tritone.vision.shapes import caption, draw_scene, render
 from tritone_client import Client
 
 USERS = 32

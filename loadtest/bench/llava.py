@@ -24,14 +24,14 @@ from rich.table import Table
 from transformers import LlavaForConditionalGeneration
 
 from tritone import checkpoints
-from tritone.adapters import Adapters
-from tritone.background import serve
-from tritone.decoder import Decoder
-from tritone.engine import Engine
-from tritone.image import encode_png
-from tritone.llava import Limits, Llava
-from tritone.shapes import draw_scene, render
-from tritone.token_stream import Prompt
+from tritone.language.adapters import Adapters
+from tritone.language.decoder import Decoder
+from tritone.language.engine import Engine
+from tritone.language.llava import Limits, Llava
+from tritone.language.token_stream import Prompt
+from tritone.media.image import encode_png
+from tritone.server.background import serve
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client
 
 CROWD = 8

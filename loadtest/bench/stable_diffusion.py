@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tritone import checkpoints
-from tritone.background import free_ports, serve
+from tritone.server.background import free_ports, serve
 from tritone_client import Client, ImageProgress
 
 HERE = Path(__file__).parent

@@ -16,9 +16,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from tritone import audio, checkpoints, sound_files
-from tritone.background import serve
-from tritone.whisper import LogMel, Whisper
+from tritone import checkpoints
+from tritone.media import audio, sound_files
+from tritone.server.background import serve
+from tritone.speech.listening.whisper import LogMel, Whisper
 from tritone_client import Client
 
 SENTENCE = "The red circle is in the top left, and the blue square is in the middle of the picture."

@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tritone import checkpoints
-from tritone.background import serve
-from tritone.vits import Vits
+from tritone.server.background import serve
+from tritone.speech.speaking.vits import Vits
 from tritone_client import Client
 
 SENTENCES = (

@@ -25,8 +25,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tritone.background import serve
-from tritone.shapes import draw_scene, render
+from tritone.server.background import serve
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, Speech
 
 QUESTIONS = (

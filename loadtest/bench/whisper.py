@@ -29,9 +29,10 @@ from rich.progress import track
 from rich.table import Table
 from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
 
-from tritone import audio, checkpoints, sound_files
-from tritone.background import serve
-from tritone.whisper import LogMel, Whisper, fastest_dtype
+from tritone import checkpoints
+from tritone.media import audio, sound_files
+from tritone.server.background import serve
+from tritone.speech.listening.whisper import LogMel, Whisper, fastest_dtype
 from tritone_client import Client
 
 SPOKEN = Path(__file__).parents[2] / "tests" / "data" / "spoken.txt"
@@ -57,7 +58,7 @@ def main(rounds: int = 2, threads: int = 2) -> None:
         plain = plain_transformers()
         ones: dict[str, Transcribe] = {
             "server, gRPC": lambda sound: client.transcribe(sound).text,
-            "tritone.whisper in this process": lambda sound: local([sound])[0],
+            "tritone.speech.listening.whisper in this process": lambda sound: local([sound])[0],
             "transformers in this process": lambda sound: plain([sound])[0],
         }
         for precision in ("float32", "int8"):
@@ -66,7 +67,7 @@ def main(rounds: int = 2, threads: int = 2) -> None:
         one_by_one(console, ones, sounds, sentences)
         batches: dict[str, Callable[[list[bytes]], list[str]]] = {
             "server, gRPC, 16 users": partial(crowd, client),
-            "tritone.whisper, batches of 16": lambda many: in_batches(local, many),
+            "tritone.speech.listening.whisper, batches of 16": lambda many: in_batches(local, many),
             "transformers, batches of 16": lambda many: in_batches(plain, many),
             "faster-whisper, int8, 16 callers": partial(callers, ones["faster-whisper, int8"]),
         }

@@ -1,7 +1,7 @@
 """A turn of the voice assistant: a question is heard, thought about and answered aloud, clause by clause.
 
 The stages overlap: while one clause is spoken, the language model is at the next. The models are reached through two
-functions (`tritone.bls.call` and `call_stream`), so this module knows nothing of Triton.
+functions (`tritone.serving.bls.call` and `call_stream`), so this module knows nothing of Triton.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tritone import audio, clauses, markdown
 from tritone.errors import InvalidInput, TritoneError
+from tritone.media import audio
 from tritone.overlap import in_order
+from tritone.speech.reading import clauses, markdown
 
 Row = dict[str, Any]
 Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]

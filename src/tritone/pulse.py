@@ -55,7 +55,7 @@ class Pulse:
     in_flight: int  # requests accepted and not answered
     executing_since: float  # when the present `execute` began; 0.0 when none runs
     last_success: float
-    seen: int  # the latest ticket of a door that has reached this model, see `tritone.admission`
+    seen: int  # the latest ticket of a door that has reached this model, see `tritone.serving.admission`
     pace: float  # rows a second while it works; 0.0 if not known
     ill: str  # why this process must be replaced at once; "" while it is well
 

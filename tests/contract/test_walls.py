@@ -53,6 +53,6 @@ def test_models_import_heavy_libraries_late():
 
 def test_imports_sees_every_form(tmp_path):
     file = tmp_path / "example.py"
-    file.write_text("import torch.nn as nn\nfrom . import near\ndef f():\n    from tritone.audio import load\n")
+    file.write_text("import torch.nn as nn\nfrom . import near\ndef f():\n    from tritone.media.audio import load\n")
     assert imports(file) == {"torch", "tritone"}
     assert imports(file, top_level_only=True) == {"torch"}

@@ -13,7 +13,7 @@ import tritonclient.grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from tritone import background
+from tritone.server import background
 
 BACK_WITHIN_S = 15  # the bound, beyond a load time that is a second here
 STOPS_WITHIN_S = 15  # 3 s when idle, 6 s with an idle connection; a busy machine needs more

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tritone import background
+from tritone.server import background
 
 
 @pytest.fixture(scope="session")

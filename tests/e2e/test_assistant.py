@@ -16,7 +16,7 @@ import soundfile
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from tritone.shapes import draw_scene, render
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput
 
 pytestmark = pytest.mark.e2e

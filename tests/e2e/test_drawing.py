@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from evaluate_diffusion import read
 from PIL import Image
 
-from evaluate_diffusion import read
 from tritone import checkpoints
-from tritone.shapes import CHINESE, SHAPES
+from tritone.vision.shapes import CHINESE, SHAPES
 from tritone_client import Client, GeneratedImages, ImageProgress, InvalidInput
 
 pytestmark = pytest.mark.e2e
@@ -38,7 +38,7 @@ def pipeline():
 @pytest.fixture(scope="module")
 def diffusers_picture(pipeline):
     """diffusers_picture(prompt, seed, scheduler, **wishes): uint8 (height, width, 3)."""
-    from tritone.stable_diffusion import SCHEDULERS as CLASSES
+    from tritone.drawing.stable_diffusion import SCHEDULERS as CLASSES
 
     def draw(prompt, seed, scheduler, **wishes):
         pipeline.scheduler = CLASSES[scheduler].from_config(pipeline.scheduler.config)
@@ -125,7 +125,7 @@ def test_a_stream_reports_every_step_and_ends_with_the_pictures_of_the_unary_fac
 
 
 def test_an_image_is_changed_and_only_the_masks_white_part_is_painted_anew(client):
-    from tritone.shapes import Background, Scene, render
+    from tritone.vision.shapes import Background, Scene, render
 
     grey = Scene((), Background("plain", (200, 200, 210), (200, 200, 210), 0))
     start = np.asarray(render(grey, 64))

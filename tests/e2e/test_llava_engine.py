@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from tritone.shapes import draw_scene, render
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput, RequestTimedOut
 
 pytestmark = pytest.mark.e2e

@@ -10,7 +10,7 @@ from e2e import throwaway
 from e2e.asking import STOPS_WITHIN_S, answers, ask, ready, restarts, scrape, until
 from tritonclient.utils import InferenceServerException
 
-from tritone import background
+from tritone.server import background
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
-from tritone.shapes import draw_scene, render
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, ImageIndex, InvalidInput, TextTruncated
 
 pytestmark = pytest.mark.e2e

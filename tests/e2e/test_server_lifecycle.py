@@ -31,7 +31,7 @@ from e2e.asking import (
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from tritone import background, leftovers
+from tritone.server import background, leftovers
 
 pytestmark = pytest.mark.e2e
 

@@ -11,7 +11,7 @@ import tritonclient.grpc
 from e2e.test_assistant import BAD_SOUNDS, QUESTION, words
 from e2e.test_llava_engine import ENDLESS, idle, metrics, wait_for
 
-from tritone.shapes import draw_scene, render
+from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput, heard
 
 pytestmark = pytest.mark.e2e

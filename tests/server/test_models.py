@@ -14,8 +14,8 @@ import soxr
 import triton_python_backend_utils as pb_utils
 from PIL import Image
 
-from tritone.audio import SAMPLING_RATE
-from tritone.shapes import draw_scene, render
+from tritone.media.audio import SAMPLING_RATE
+from tritone.vision.shapes import draw_scene, render
 
 INVALID, UNAVAILABLE = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNAVAILABLE
 SENTENCES = ("The quick brown fox jumps over the lazy dog.", "There are two circles in the picture.", "Good morning.")

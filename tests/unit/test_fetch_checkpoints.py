@@ -17,8 +17,8 @@ import convert_coqui
 import convert_whisper
 import fetch_checkpoints
 from tritone.checkpoints import Bundled, File, Hub, Package
-from tritone.vits import Phonemes
-from tritone.vits import Vits as Engine
+from tritone.speech.speaking.vits import Phonemes
+from tritone.speech.speaking.vits import Vits as Engine
 
 WEIGHTS = b"weights" * 1_000
 QUIET = Console(quiet=True)

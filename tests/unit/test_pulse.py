@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from tritone import cancelling, pulse
+from tritone import pulse
 from tritone.pulse import Heart
-from tritone.threads import Hopeless, WaitingThreads, in_thread
+from tritone.serving import cancelling
+from tritone.serving.threads import Hopeless, WaitingThreads, in_thread
 
 
 def wait_until(condition, within_s=10):
@@ -156,7 +157,7 @@ def test_a_model_that_is_not_there_is_told_nothing(tmp_path):
 
 
 def test_a_call_that_is_hopeless_is_given_up_and_its_thread_counted(monkeypatch):
-    monkeypatch.setattr("tritone.threads.LOST_S", 0.0)
+    monkeypatch.setattr("tritone.serving.threads.LOST_S", 0.0)
     threads, never = WaitingThreads("calls", 2), threading.Event()
 
     async def run():

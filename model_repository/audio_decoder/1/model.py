@@ -1,7 +1,9 @@
-"""Sound files to mono 16 kHz samples. The decoding itself is tritone/sound_files.py."""
+"""Sound files to mono 16 kHz samples. The decoding itself is tritone/media/sound_files.py."""
 
-from tritone import audio, estimates, serving, sound_files
-from tritone.urgency import Worker
+from tritone import serving
+from tritone.media import audio, sound_files
+from tritone.serving import estimates
+from tritone.serving.urgency import Worker
 
 
 class Settings(serving.DoorSettings):

@@ -1,11 +1,11 @@
-"""Picture files to what CLIP's image half takes. The work itself is tritone/image.py and tritone/clip.py.
+"""Picture files to what CLIP's image half takes. The work itself is tritone/media/image.py and tritone/vision/clip.py.
 
 It decodes too: the pixels of a photograph would be a hundred times as much to carry from model to model as these.
 """
 
 from tritone import checkpoints, serving
-from tritone.image import ENOUGH_TO_LOOK_AT, decode
-from tritone.urgency import Worker
+from tritone.media.image import ENOUGH_TO_LOOK_AT, decode
+from tritone.serving.urgency import Worker
 
 
 class Settings(serving.DoorSettings):
@@ -16,7 +16,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.clip import ImageProcessor
+        from tritone.vision.clip import ImageProcessor
 
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)

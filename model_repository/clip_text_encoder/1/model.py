@@ -1,4 +1,4 @@
-"""CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model itself is tritone/clip.py."""
+"""CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model itself is tritone/vision/clip.py."""
 
 from tritone import checkpoints, serving
 
@@ -10,7 +10,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.clip import TextEncoder
+        from tritone.vision.clip import TextEncoder
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -1,8 +1,8 @@
-"""Forced alignment: audio and its text to word times. The aligner itself is tritone/alignment.py."""
+"""Forced alignment: audio and its text to word times. The aligner itself is tritone/speech/alignment.py."""
 
 from tritone import checkpoints, serving
-from tritone.threads import in_thread
-from tritone.urgency import Worker
+from tritone.serving.threads import in_thread
+from tritone.serving.urgency import Worker
 
 
 class Settings(serving.DoorSettings):
@@ -14,7 +14,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.alignment import Aligner
+        from tritone.speech.alignment import Aligner
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -1,7 +1,8 @@
-"""Picture files (PNG, JPEG, HEIC and others) to RGB pixels. The decoding itself is tritone/image.py."""
+"""Picture files (PNG, JPEG, HEIC and others) to RGB pixels. The decoding itself is tritone/media/image.py."""
 
-from tritone import image, serving
-from tritone.urgency import Worker
+from tritone import serving
+from tritone.media import image
+from tritone.serving.urgency import Worker
 
 
 class Settings(serving.DoorSettings):

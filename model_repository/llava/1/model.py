@@ -1,10 +1,10 @@
-"""LLaVA, streaming: a picture and a question in, the answer piece by piece. The model itself is tritone/llava.py."""
+"""LLaVA, streaming: a picture and a question in, the answer piece by piece. The model itself is tritone/language/llava.py."""
 
 from contextlib import aclosing
 from dataclasses import asdict
 
 from tritone import checkpoints, serving
-from tritone.threads import in_thread
+from tritone.serving.threads import in_thread
 
 
 class Settings(serving.DoorSettings):
@@ -28,7 +28,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.llava import Capacity, Limits, Llava, Loading
+        from tritone.language.llava import Capacity, Limits, Llava, Loading
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

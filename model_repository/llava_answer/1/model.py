@@ -2,7 +2,8 @@
 
 from contextlib import aclosing
 
-from tritone import bls, serving
+from tritone import serving
+from tritone.serving import bls
 
 OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
 

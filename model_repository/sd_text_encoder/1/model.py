@@ -1,4 +1,4 @@
-"""Stable Diffusion's text encoder: prompts to embeddings. The network itself is in tritone/diffusion_networks.py."""
+"""Stable Diffusion's text encoder: prompts to embeddings. The network itself is in tritone/drawing/diffusion_networks.py."""
 
 from tritone import checkpoints, serving
 from tritone.errors import InvalidInput
@@ -12,7 +12,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.diffusion_networks import TextEncoder
+        from tritone.drawing.diffusion_networks import TextEncoder
 
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)

@@ -1,4 +1,4 @@
-"""Stable Diffusion's UNet: one denoising step of any number of images. See tritone/diffusion_networks.py."""
+"""Stable Diffusion's UNet: one denoising step of any number of images. See tritone/drawing/diffusion_networks.py."""
 
 from tritone import checkpoints, serving
 
@@ -11,7 +11,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.diffusion_networks import UNet
+        from tritone.drawing.diffusion_networks import UNet
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -1,4 +1,4 @@
-"""Stable Diffusion's autoencoder, second half: latents to pictures. See tritone/diffusion_networks.py."""
+"""Stable Diffusion's autoencoder, second half: latents to pictures. See tritone/drawing/diffusion_networks.py."""
 
 from tritone import checkpoints, serving
 
@@ -13,7 +13,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.diffusion_networks import VaeDecoder
+        from tritone.drawing.diffusion_networks import VaeDecoder
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

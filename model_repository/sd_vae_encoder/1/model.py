@@ -1,4 +1,4 @@
-"""Stable Diffusion's autoencoder, first half: pictures to latents. See tritone/diffusion_networks.py."""
+"""Stable Diffusion's autoencoder, first half: pictures to latents. See tritone/drawing/diffusion_networks.py."""
 
 from tritone import checkpoints, serving
 
@@ -12,7 +12,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.diffusion_networks import VaeEncoder
+        from tritone.drawing.diffusion_networks import VaeEncoder
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

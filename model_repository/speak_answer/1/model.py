@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tritone import audio, bls, estimates, serving
+from tritone import serving
+from tritone.media import audio
+from tritone.serving import bls, estimates
 
 SPOKEN = ("audio_wav", "word", "word_start", "word_end")
 

@@ -4,10 +4,12 @@ from contextlib import aclosing
 
 import numpy as np
 
-from tritone import bls, clauses, estimates, markdown, serving
+from tritone import serving
 from tritone.errors import InvalidInput
 from tritone.overlap import in_order
-from tritone.threads import in_thread
+from tritone.serving import bls, estimates
+from tritone.serving.threads import in_thread
+from tritone.speech.reading import clauses, markdown
 
 SPOKEN = ("audio", "sampling_rate", "audio_wav", "audio_bytes", "voice", "word", "word_start", "word_end")
 

@@ -1,11 +1,12 @@
-"""Stable Diffusion, streaming: a prompt in, progress and then pictures out. The loop is tritone/stable_diffusion.py.
+"""Stable Diffusion, streaming: a prompt in, progress and then pictures out. The loop is tritone/drawing/stable_diffusion.py.
 
 Any number of images are in flight as coroutines of this one process; their steps go to `sd_unet` together.
 """
 
 from pathlib import Path
 
-from tritone import bls, checkpoints, estimates, serving
+from tritone import checkpoints, serving
+from tritone.serving import bls, estimates
 
 
 class Settings(serving.DoorSettings):
@@ -25,8 +26,8 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.image_generation import Defaults, ImageGenerator, served_networks
-        from tritone.stable_diffusion import Limits
+        from tritone.drawing.image_generation import Defaults, ImageGenerator, served_networks
+        from tritone.drawing.stable_diffusion import Limits
 
         self.triton = serving.Model(args)
         s = self.triton.settings(Settings)

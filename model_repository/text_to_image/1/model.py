@@ -2,8 +2,9 @@
 
 from contextlib import aclosing
 
-from tritone import bls, checkpoints, estimates, serving
-from tritone.image import encode_png
+from tritone import checkpoints, serving
+from tritone.media.image import encode_png
+from tritone.serving import bls, estimates
 
 # PNG files are made here, and only if they are asked for.
 OUTPUTS = ("image", "seed", "prompt_tokens", "truncated_text")

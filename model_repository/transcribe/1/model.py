@@ -1,11 +1,12 @@
 """Sound files of any length to text: decode, cut, log-mel, Whisper, join. Text that comes instead passes through.
 
 The pass-through serves ensembles, which cannot branch: a question may be spoken or written. The work is that of
-tritone/recording.py and tritone/listener.py.
+tritone/speech/listening/recording.py and tritone/speech/listening/listener.py.
 """
 
-from tritone import bls, estimates, serving
+from tritone import serving
 from tritone.errors import InvalidInput
+from tritone.serving import bls, estimates
 
 
 class Settings(serving.DoorSettings):
@@ -15,7 +16,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.listener import Listener
+        from tritone.speech.listening.listener import Listener
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

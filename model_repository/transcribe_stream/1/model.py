@@ -1,6 +1,7 @@
 """Sound files of any length to text, piece by piece in order, each as soon as it has been heard."""
 
-from tritone import bls, estimates, serving
+from tritone import serving
+from tritone.serving import bls, estimates
 
 
 class Settings(serving.DoorSettings):
@@ -10,7 +11,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.listener import Listener
+        from tritone.speech.listening.listener import Listener
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

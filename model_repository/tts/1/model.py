@@ -1,7 +1,9 @@
-"""Text to speech, the most urgent clause first. The voices themselves are tritone/tts.py."""
+"""Text to speech, the most urgent clause first. The voices themselves are tritone/speech/speaking/tts.py."""
 
-from tritone import audio, bls, checkpoints, estimates, serving
-from tritone.threads import in_thread
+from tritone import checkpoints, serving
+from tritone.media import audio
+from tritone.serving import bls, estimates
+from tritone.serving.threads import in_thread
 
 
 class Settings(serving.DoorSettings):
@@ -14,8 +16,8 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.tts import Speaker
-        from tritone.urgency import Worker
+        from tritone.serving.urgency import Worker
+        from tritone.speech.speaking.tts import Speaker
 
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)
@@ -31,7 +33,7 @@ class TritonPythonModel:
         return self.triton.answer_later(requests, self._speak)
 
     async def _speak(self, text, response_format="", index=0, **inputs):
-        from tritone.tts import find_words
+        from tritone.speech.speaking.tts import find_words
 
         name = audio.file_format(response_format or "wav")
         script = await in_thread(self.speaker.prepare, text, **inputs)

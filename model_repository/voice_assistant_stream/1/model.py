@@ -1,6 +1,7 @@
 """The voice assistant, streaming: the answer clause by clause, aloud. The turn itself is tritone/assistant.py."""
 
-from tritone import bls, estimates, serving
+from tritone import serving
+from tritone.serving import bls, estimates
 
 
 class Settings(serving.DoorSettings):

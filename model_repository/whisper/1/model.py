@@ -1,4 +1,4 @@
-"""Whisper: log-mel windows to text, all users' windows in one batch. The model itself is tritone/whisper.py."""
+"""Whisper: log-mel windows to text, all users' windows in one batch. The model itself is tritone/speech/listening/whisper.py."""
 
 from tritone import checkpoints, serving
 
@@ -11,7 +11,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.whisper import Whisper
+        from tritone.speech.listening.whisper import Whisper
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

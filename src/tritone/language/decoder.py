@@ -1,0 +1,123 @@
+"""The language model of a LLaVA checkpoint, run over the slots of a cache: transformers' layers, our loop.
+
+`generate` rebuilds mask, rotary angles and cache bookkeeping for every token; here they are one table and one
+comparison, which is most of what a small model's token costs. The layers themselves are the checkpoint's, so
+quantised weights and adapters work as they are.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import LlavaForConditionalGeneration
+
+from tritone.errors import NotServed
+from tritone.language.adapters import Adapters
+from tritone.language.kv_cache import Rows, SlotCache
+
+
+class Decoder:
+    """Pictures and words in, logits out.
+
+    Args:
+        slots, length: of the cache; 0 is the model's whole context.
+
+    Raises: NotServed: an architecture whose attention depends on more than position and causality.
+    """
+
+    def __init__(self, model: LlavaForConditionalGeneration, adapters: Adapters, slots: int, length: int = 0) -> None:
+        self.model, self.adapters = model, adapters
+        self._text: Any = model.model.language_model
+        config = self._text.config
+        context = int(config.max_position_embeddings)
+        if length > context:
+            raise NotServed(f"max_length is {length}, the checkpoint's context is {context} tokens")
+        length = length or context
+        _check(config, self._text, length)
+        devices = [next(layer.parameters()).device for layer in self._text.layers]
+        self.cache = SlotCache(config, slots, length, model.dtype, devices)
+        self.device: torch.device = self._text.embed_tokens.weight.device
+        self.vocabulary = int(config.vocab_size)
+        probe = torch.zeros((), dtype=model.dtype, device=devices[0])
+        angles = self._text.rotary_emb(probe, position_ids=torch.arange(length, device=devices[0])[None])
+        self._cos, self._sin = (table[0] for table in angles)
+        self._additive = config._attn_implementation == "eager"  # eager attention adds its mask, sdpa takes bool
+
+    def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:
+        """A prompt as the language model gets it, (length, hidden), the pictures at their places.
+
+        Args:
+            input_ids: (length,).
+            pixel_values: all pictures of the prompt, (pictures, 3, height, width), encoded in one batch.
+        """
+        input_ids = input_ids.to(self.device)
+        with self.adapters.rows([adapter]):
+            embeds: torch.Tensor = self._text.embed_tokens(input_ids[None])[0]
+        if pixel_values is None:
+            return embeds
+        with self.adapters.rows([adapter] * len(pixel_values)):
+            pixels = pixel_values.to(self.model.device, self.model.dtype)
+            pictures = self.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
+        places = (input_ids == self.model.config.image_token_id)[:, None]
+        return embeds.masked_scatter(places, torch.cat(pictures).to(embeds.device, embeds.dtype))
+
+    def prefill(
+        self, first: int, starts: Sequence[int], embeds: Sequence[torch.Tensor], names: list[str]
+    ) -> torch.Tensor:
+        """Read the next stretch of several prompts, each (stretch, hidden), into the slots from `first` on.
+
+        Returns the hidden state of each stretch's last token, (rows, hidden).
+
+        Short stretches are filled up on the right: what is written there is overwritten before anyone sees it.
+        """
+        batch = torch.nn.utils.rnn.pad_sequence(list(embeds), batch_first=True)
+        hidden = self._forward(batch, self.cache.rows(first, starts, batch.shape[1]), names)
+        ends = torch.tensor([len(each) - 1 for each in embeds], device=hidden.device)
+        return hidden[torch.arange(len(ends), device=hidden.device), ends]
+
+    def decode(self, tokens: Sequence[int], starts: Sequence[int], names: list[str]) -> torch.Tensor:
+        """One more token for the rows from slot 0 on; logits as in `logits`."""
+        with self.adapters.rows(names):
+            embeds = self._text.embed_tokens(torch.tensor(tokens, device=self.device)[:, None])
+        return self.logits(self._forward(embeds, self.cache.rows(0, starts, 1), names)[:, 0], names)
+
+    def logits(self, hidden: torch.Tensor, names: list[str]) -> torch.Tensor:
+        """float32 (rows, vocabulary) of last hidden states (rows, hidden)."""
+        with self.adapters.rows(names):
+            logits: torch.Tensor = self.model.lm_head(hidden[:, None])[:, 0].float()
+        return logits
+
+    def _forward(self, hidden: torch.Tensor, rows: Rows, names: list[str]) -> torch.Tensor:
+        """(rows, width, hidden) through all layers."""
+        positions = rows.positions
+        angles = self._cos[positions], self._sin[positions]
+        mask = rows.mask()
+        if mask is not None and self._additive:
+            low = torch.finfo(hidden.dtype).min
+            mask = torch.zeros(mask.shape, dtype=hidden.dtype, device=mask.device).masked_fill_(~mask, low)
+        if mask is None and self._additive and rows.width > 1:  # eager attention does not know causality by itself
+            mask = torch.full((rows.width, rows.length), torch.finfo(hidden.dtype).min, dtype=hidden.dtype)
+            mask = mask.triu(1)[None, None].to(hidden.device)
+        with self.adapters.rows(names):
+            for layer in self._text.layers:
+                hidden = layer(
+                    hidden,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=rows,
+                    use_cache=True,
+                    position_embeddings=angles,
+                )
+            return self._text.norm(hidden)  # type: ignore[no-any-return]
+
+
+def _check(config: Any, text: Any, length: int) -> None:
+    """Refuse what the shared tables and masks cannot express."""
+    if config._attn_implementation not in ("sdpa", "eager"):
+        raise NotServed(f"attn_implementation is '{config._attn_implementation}', must be sdpa or eager")
+    kind = text.rotary_emb.rope_type
+    if kind in ("dynamic", "longrope"):
+        raise NotServed(f"rotary positions of type '{kind}' change with the length of each answer")
+    window = config.sliding_window if "sliding_attention" in (getattr(config, "layer_types", None) or ()) else None
+    if window is not None and window < length:
+        raise NotServed(f"the checkpoint's attention window of {window} tokens is under max_length {length}")

@@ -1,0 +1,311 @@
+"""LLaVA: questions about pictures, and conversation. Any checkpoint of LlavaForConditionalGeneration.
+
+A caller's words and pictures become a `Chat` (checked, decoded, tokenised), and `Llava.stream` turns that into
+pieces of answer; many are answered together by the engine. This file knows nothing of Triton.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import torch
+from PIL import Image
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
+from tritone.errors import InvalidInput
+from tritone.language import conversation
+from tritone.language.adapters import Adapters
+from tritone.language.conversation import Message
+from tritone.language.decoder import Decoder
+from tritone.language.detokenizer import Detokenizer, Unit
+from tritone.language.engine import Engine
+from tritone.language.sampling import Sampling
+from tritone.language.token_stream import Prompt
+from tritone.media import image as images
+from tritone.precision import quantization_config, torch_dtype
+
+MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 100
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for."""
+
+    max_characters: int  # of the question and the history together
+    max_pictures: int
+    max_image_bytes: int  # each picture, encoded
+    max_pixels: int  # each picture, decoded
+    max_tokens: int  # of the answer; also the default
+    max_total_pixels: int = 50_000_000  # all pictures together, decoded
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How the weights are held."""
+
+    dtype: str = "auto"  # fp16 on a GPU, fp32 on a CPU; or "float32", "float16", "bfloat16"
+    quantization: str = "none"  # or "int8", "nf4": the language model's, by bitsandbytes
+    attn_implementation: str = "sdpa"  # or "eager"
+    device_map: str = "none"  # all on one device; or "auto", "balanced", "sequential": spread over the machine's GPUs
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How many are answered at once."""
+
+    slots: int = 8
+    max_length: int = 0  # tokens of prompt and answer together, in each slot; 0: the checkpoint's context
+    max_queue: int = 64  # requests that wait for a slot
+    prefill_chunk: int = 512  # tokens of prompts between two tokens of the answers in progress
+    stream_interval_ms: int = 0  # token streams: a response at most this often; each costs a trip between processes
+
+
+WHOLE = Loading()
+ORDINARY = Capacity()
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A request that is ready to be answered."""
+
+    prompt: Prompt
+    unit: Unit
+    stop: tuple[str, ...] = ()
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Length of the prompt, the pictures' tokens included."""
+        return len(self.prompt.input_ids)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of an answer; the last one has a finish reason: "stop" or "length"."""
+
+    text: str
+    finish_reason: str
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Llava:
+    """A LLaVA checkpoint in memory, answering many at a time."""
+
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        processor: LlavaProcessor,
+        limits: Limits,
+        capacity: Capacity,
+        adapters: Adapters,
+    ) -> None:
+        self.processor, self.limits, self.adapters = processor, limits, adapters
+        eos = model.generation_config.eos_token_id
+        self._eos = frozenset(eos if isinstance(eos, list) else [eos])
+        # Written by a caller these would be read as what they stand for: a picture, the end of a turn.
+        self._controls = processor.tokenizer.all_special_tokens
+        self._image_token = int(model.config.image_token_id)
+        self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
+        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length)
+        self.engine = Engine(decoder, self._eos, capacity.max_queue, capacity.prefill_chunk)
+        # Full-size pictures in memory: one. Requests are prepared on many threads.
+        self._decoding = threading.Semaphore(1)
+        self._interval_s = capacity.stream_interval_ms / 1000
+
+    @classmethod
+    def load(
+        cls,
+        directory: Path,
+        device: str,
+        limits: Limits,
+        loading: Loading = WHOLE,
+        capacity: Capacity = ORDINARY,
+        adapters: Path | None = None,
+    ) -> "Llava":
+        """Read a checkpoint folder and answer once, so that the first caller finds it warm.
+
+        Args:
+            device: "cpu" or "cuda:N".
+            adapters: folder of PEFT LoRA folders, each served under its name.
+        """
+        dtype = torch_dtype(loading.dtype, device)
+        model = LlavaForConditionalGeneration.from_pretrained(
+            directory,
+            dtype=dtype,
+            quantization_config=quantization_config(loading.quantization, dtype),
+            attn_implementation=loading.attn_implementation,
+            device_map={"": device} if loading.device_map == "none" else loading.device_map,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+        processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
+        served = Adapters.load(model, adapters) if adapters else Adapters()
+        llava = cls(model.train(False), processor, limits, capacity, served)
+        asyncio.run(llava.say_something())
+        return llava
+
+    async def say_something(self) -> None:
+        """Answer with a token or two."""
+        async for _ in self.stream(self.prepare("Hello", max_tokens=2)):
+            pass
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+        cache = self.engine.decoder.cache
+        names = ", ".join(self.adapters.names) or "none"
+        return (
+            f"weights {self._weights / 2**20:,.0f} MiB, cache {cache.nbytes / 2**20:,.0f} MiB "
+            f"({cache.slots} slots of {cache.length} tokens), adapters: {names}"
+        )
+
+    def close(self) -> None:
+        """Stop answering."""
+        self.engine.close()
+
+    def prepare(
+        self,
+        text_input: str,
+        image_bytes: list[bytes] | None = None,
+        messages: str = "",
+        max_tokens: int | None = None,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        repetition_penalty: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        stream_unit: str = "token",
+        adapter: str = "",
+    ) -> Chat:
+        """Check a request and make it ready.
+
+        Args:
+            text_input: the question.
+            image_bytes: encoded pictures: those that `messages` show, in order, then those of the question.
+            messages: the conversation so far, a JSON list in OpenAI's shape.
+            top_k: 0 is all tokens.
+            stop: the answer ends before the first of these.
+            adapter: a LoRA adapter's name; "" is the checkpoint itself.
+
+        Raises: InvalidInput: naming the value and the limit.
+        """
+        max_tokens = self.limits.max_tokens if max_tokens is None else int(max_tokens)
+        if not 1 <= max_tokens <= self.limits.max_tokens:
+            raise InvalidInput(f"max_tokens is {max_tokens}, must be 1 to {self.limits.max_tokens}")
+        if stream_unit not in get_args(Unit):
+            raise InvalidInput(f"stream_unit is '{stream_unit}', must be one of {', '.join(get_args(Unit))}")
+        self.adapters.check(adapter)
+        _check_stop(stop)
+        sampling = Sampling(float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty))
+        turns = self._turns(text_input, image_bytes or [], messages)
+        self._check_pixels(image_bytes or [])
+        input_ids, pixel_values = self._tokenise(turns, [self._look(data) for data in image_bytes or []])
+        most = self.engine.decoder.cache.length
+        if len(input_ids) + max_tokens > most:
+            raise InvalidInput(
+                f"the prompt's {len(input_ids)} tokens and max_tokens {max_tokens} exceed the {most} of the model"
+            )
+        picture_tokens = int((input_ids == self._image_token).sum())
+        prompt = Prompt(input_ids, pixel_values, picture_tokens, max_tokens, sampling, adapter)
+        return Chat(prompt, stream_unit, tuple(stop))  # type: ignore[arg-type]
+
+    async def stream(self, chat: Chat) -> AsyncIterator[Piece]:
+        """The answer piece by piece; leaving the iterator frees its slot at the engine's next step.
+
+        Raises: Unavailable: too many are being answered.
+        """
+        detokenizer = Detokenizer(self._decode, chat.unit, chat.stop)
+        count = 0
+        # A clause is spoken as soon as it is there, so only token streams wait.
+        with self.engine.submit(chat.prompt, self._interval_s if chat.unit == "token" else 0.0) as answer:
+            async for tokens in answer:
+                text, reason = "", str(tokens.reason)
+                for token in tokens.ids:
+                    count += 1
+                    text += "" if token in self._eos else detokenizer.add(token)
+                    if detokenizer.stopped:
+                        answer.finish()
+                        reason = "stop"
+                        break
+                if reason:
+                    text += detokenizer.finish()
+                if text or reason:
+                    yield Piece(text, reason, chat.prompt_tokens, count)
+                if reason:
+                    return
+
+    def _turns(self, text_input: str, image_bytes: list[bytes], messages: str) -> list[Message]:
+        """The whole conversation, the question last.
+
+        Raises: InvalidInput
+        """
+        if not text_input.strip():
+            raise InvalidInput("text_input is empty: ask a question")
+        if (length := len(text_input) + len(messages)) > self.limits.max_characters:
+            raise InvalidInput(
+                f"text_input and messages have {length} characters, the limit is {self.limits.max_characters}"
+            )
+        if len(image_bytes) > self.limits.max_pictures:
+            raise InvalidInput(
+                f"image_bytes holds {len(image_bytes)} pictures, the limit is {self.limits.max_pictures}"
+            )
+        turns = conversation.with_question(conversation.read(messages), text_input, len(image_bytes))
+        conversation.refuse_controls(turns, self._controls)
+        return turns
+
+    def _check_pixels(self, image_bytes: list[bytes]) -> None:
+        """Refuse from their headers what no memory should be taken for.
+
+        Raises: InvalidInput
+        """
+        limits, total = self.limits, 0
+        for data in image_bytes:
+            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels)
+            if total > limits.max_total_pixels:
+                raise InvalidInput(
+                    f"the {len(image_bytes)} pictures have {total:,} pixels or more together, "
+                    f"the limit is {limits.max_total_pixels:,} pixels"
+                )
+
+    def _look(self, image_bytes: bytes) -> torch.Tensor:
+        """A picture as the vision tower takes it, (3, height, width); only this is kept of it."""
+        limits = self.limits
+        with self._decoding:
+            pixels = images.decode(
+                image_bytes, limits.max_image_bytes, limits.max_pixels, shrink_above=images.ENOUGH_TO_LOOK_AT
+            )
+            values = self.processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+        return torch.as_tensor(values[0])
+
+    def _tokenise(self, turns: list[Message], pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """input_ids (length,), and pixel_values (pictures, 3, height, width) if there are pictures."""
+        prompt = self.processor.apply_chat_template([turn.model_dump() for turn in turns], add_generation_prompt=True)
+        inputs = self.processor(
+            text=[prompt],
+            images=pictures or None,
+            return_tensors="pt",
+            # The chat template writes the begin-of-text token itself.
+            add_special_tokens=False,
+            # The pictures are ready; here they only tell how many tokens they take.
+            do_convert_rgb=False,
+            do_resize=False,
+            do_center_crop=False,
+            do_rescale=False,
+            do_normalize=False,
+        )
+        return inputs["input_ids"][0], inputs.get("pixel_values")
+
+    def _decode(self, tokens: list[int]) -> str:
+        return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def _check_stop(stop: Sequence[str]) -> None:
+    if len(stop) > MAX_STOPS:
+        raise InvalidInput(f"stop holds {len(stop)} strings, the limit is {MAX_STOPS}")
+    for text in stop:
+        if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
+            raise InvalidInput(f"stop holds a string of {len(text)} characters, must be 1 to {MAX_STOP_CHARACTERS}")

@@ -1,0 +1,107 @@
+"""Between the engine's thread and its callers' event loops: prompts go in, tokens come out.
+
+The engine calls `deliver`, which never waits; each caller reads its `Answer` on its own loop.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from tritone.language.sampling import Sampling
+
+Reason = Literal["", "stop", "length"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A request in the model's own numbers."""
+
+    input_ids: torch.Tensor  # (length,)
+    pixel_values: torch.Tensor | None  # (pictures, 3, height, width)
+    picture_tokens: int  # how many of input_ids stand for pictures
+    max_tokens: int  # of the answer
+    sampling: Sampling
+    adapter: str = ""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """The next tokens of an answer, in order; several where the engine was faster than the caller wants them."""
+
+    ids: list[int]
+    reason: Reason  # "" while there is more to come
+
+
+class Answer:
+    """A request under way, for the caller's event loop: `with engine.submit(prompt) as answer: async for … in answer`.
+
+    Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
+    """
+
+    def __init__(self, prompt: Prompt, interval_s: float) -> None:
+        self.prompt, self.loop = prompt, asyncio.get_running_loop()
+        self.interval_s = interval_s
+        self.started = time.monotonic()
+        self.left = False  # the caller is gone; written by the loop, read by the engine
+        self.enough = False  # … and has what it wanted
+        self._arrived = asyncio.Event()
+        self._given = -math.inf  # time.monotonic() when the caller last got tokens
+        self._ids: list[int] = []
+        self._reason: Reason = ""
+        self._error: Exception | None = None
+
+    def __enter__(self) -> "Answer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.left = not self._reason
+
+    async def __aiter__(self) -> AsyncIterator[Tokens]:
+        """The tokens as they come. Raises what went wrong in the engine."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if self._error:
+                raise self._error
+            tokens, self._ids, self._given = Tokens(self._ids, self._reason), [], time.monotonic()
+            yield tokens
+            if tokens.reason:  # not self._reason: more may have come while the caller was at work
+                return
+
+    def finish(self) -> None:
+        """Nothing more is wanted: what has come is the whole answer."""
+        self.enough = True
+
+    def put(self, token: int, reason: Reason, error: Exception | None) -> None:
+        """The engine's next token, brought by the loop."""
+        if error is None:
+            self._ids.append(token)
+        self._reason, self._error = reason, error
+        if reason or error or time.monotonic() - self._given >= self.interval_s:
+            self._arrived.set()
+
+
+Event = tuple[Answer, int, Reason, Exception | None]  # whose, the token, why it is the last, what went wrong
+
+
+def deliver(events: Sequence[Event]) -> None:
+    """Hand tokens to the callers' event loops, one wake-up a loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[Event]] = {}
+    for event in events:
+        loops.setdefault(event[0].loop, []).append(event)
+    for loop, theirs in loops.items():
+        try:
+            loop.call_soon_threadsafe(_put, theirs)
+        except RuntimeError:  # the loop was closed with its callers
+            for answer, *_ in theirs:
+                answer.left = True
+
+
+def _put(events: Sequence[Event]) -> None:
+    for answer, token, reason, error in events:
+        answer.put(token, reason, error)

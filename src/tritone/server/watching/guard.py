@@ -1,0 +1,203 @@
+"""One Python model with its stub processes: what is wrong with it, if anything is.
+
+    a stub that is gone or a zombie          seen in the process table
+    a pulse that says the process is ill     written by the process itself: a thread has died, the device fails
+    a pulse that has stopped beating         the process is frozen
+    work without progress                    busy is not hung: what moves is left alone, however long it takes
+    a deep canary that fails twice           every request fails, though the process is well
+
+A model without a pulse, such as another project's, is judged by its canary alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import psutil
+
+from tritone.pulse import Pulse
+from tritone.server import control
+from tritone.server.control import Control
+from tritone.server.repository import Model
+from tritone.server.watching.policy import Policy
+
+Pulses = Mapping[int, Pulse]  # by process id
+
+
+class Unmoved:
+    """For how long a value has been the same."""
+
+    def __init__(self) -> None:
+        self._value: object = self  # equal to nothing that will be asked for
+        self._since = 0.0
+
+    def seconds(self, value: object, now: float) -> float:
+        """0 where the value has changed since the last call."""
+        if value != self._value:
+            self._value, self._since = value, now
+        return now - self._since
+
+
+class _Signs:
+    """What is known of one process over time."""
+
+    def __init__(self) -> None:
+        self.beat, self.working, self.waiting = Unmoved(), Unmoved(), Unmoved()
+        self.age_s = 0.0  # of its work's last progress; 0 without work
+
+
+class Guard:
+    """Looks at one model; `now` is always the watchdog's own clock, which stands still when nobody looks."""
+
+    def __init__(
+        self,
+        model: Model,
+        server: psutil.Process,
+        access: Control,
+        policy: Policy,
+        pool: ThreadPoolExecutor,
+        token: str = "",
+    ) -> None:
+        self.model = model
+        self.replacing = False  # somebody is at it: not to be looked at
+        self._server = server
+        self._access = access
+        self._policy = policy
+        self._pool = pool
+        self._token = token
+        self._stubs: list[psutil.Process] = []
+        self._down = False
+        self.meet(0.0)
+
+    def meet(self, now: float) -> None:
+        """Take the model's present stubs for the ones to watch."""
+        self._stubs = [stub for stub in self._children() if self._is_mine(stub)]
+        self._signs = {stub.pid: _Signs() for stub in self._stubs}
+        self._down = False
+        self._finding: Future[str] | None = None  # of the canary that is on its way
+        self._deep = False  # that canary is a deep one
+        self._turn = now + self._policy.canary_interval_s  # when the next canary is due, or the present one was sent
+        self._success, self._asked_deep = Unmoved(), now
+        self._failed_at: float | None = None  # the last success when a deep canary failed; None if the last was well
+
+    def hurry(self, now: float) -> None:
+        """Have the next canary sent at the next look."""
+        if self._finding is None:
+            self._turn = now
+
+    def fault(self, pulses: Pulses, now: float, below: int = 0) -> str | None:
+        """What is wrong with the model; None if nothing is known to be. Does not wait.
+
+        Args:
+            below: the progress of all models that this one calls: who waits for them is not hung while they move.
+        """
+        if self._down:
+            return "it is not loaded"
+        dead = [str(stub.pid) for stub in self._stubs if _is_dead(stub)]
+        if dead:
+            return f"stub process {', '.join(dead)} is dead"
+        mine = self.pulses(pulses)
+        for pulse in mine:
+            if fault := self._pulse_fault(pulse, self._signs[pulse.pid], now, below):
+                return fault
+        return self._canary_fault(mine, now)
+
+    def pulses(self, pulses: Pulses) -> list[Pulse]:
+        """Those of the model's living processes."""
+        return [pulses[stub.pid] for stub in self._stubs if stub.pid in pulses]
+
+    def age_s(self) -> float:
+        """Seconds since the last progress of a process that has work; 0 where none has."""
+        return max((signs.age_s for signs in self._signs.values()), default=0.0)
+
+    def kill(self) -> None:
+        """End all stubs of the model, so that requests which wait for a hung one fail instead of waiting on."""
+        self._down = True
+        for stub in self._stubs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if not _is_dead(stub):
+                    stub.kill()
+
+    def is_down(self) -> bool:
+        """Whether it has been ended and is not back."""
+        return self._down
+
+    def server_lives(self) -> bool:
+        """Whether the server itself still runs."""
+        return not _is_dead(self._server)
+
+    def ask(self, *, deep: bool = False) -> Future[str]:
+        """Send a canary; its result is the error, or "" where there is none."""
+        config = self.model.config
+        request = control.canary(self.model.name, config, self._token, deep=deep)
+        return self._pool.submit(self._access.ask, request, config.model_transaction_policy.decoupled)
+
+    def _pulse_fault(self, pulse: Pulse, signs: _Signs, now: float, below: int) -> str | None:
+        process, limit = f"process {pulse.pid}", self._policy.hung_after_s
+        if pulse.ill:
+            return f"{process} is ill: {pulse.ill}"
+        if (silent := signs.beat.seconds(pulse.beat, now)) > limit:
+            return f"{process} is frozen: no sign of life for {silent:.0f} s"
+        busy = pulse.executing_since > 0 or self._finding is not None
+        working = signs.working.seconds((busy, pulse.progress), now) if busy else signs.working.seconds(None, now)
+        # Canaries come and go meanwhile, so that requests which wait elsewhere have a watch of their own.
+        owing = pulse.in_flight > 0
+        waiting = signs.waiting.seconds((pulse.progress, below) if owing else None, now)
+        signs.age_s = max(working if busy else 0.0, waiting if owing else 0.0)
+        return f"{process} has work and made no progress for {signs.age_s:.0f} s" if signs.age_s > limit else None
+
+    def _canary_fault(self, mine: list[Pulse], now: float) -> str | None:
+        success = max((pulse.last_success for pulse in mine), default=0.0)
+        unasked = self._success.seconds(success, now)
+        if self._finding is None:
+            if now >= self._turn:
+                self._deep = self._is_deep_due(mine, unasked, now)
+                self._finding, self._turn = self.ask(deep=self._deep), now
+            return None
+        if not self._finding.done():
+            silent = now - self._turn
+            hung = not mine and silent > self._policy.hung_after_s
+            return f"it has left a canary without answer for {silent:.0f} s" if hung else None
+        error, self._finding = self._finding.result(), None
+        self._turn = now + self._policy.canary_interval_s
+        return "its stub is dead" if control.DEAD in error else self._deep_fault(error, success)
+
+    def _is_deep_due(self, mine: list[Pulse], unasked: float, now: float) -> bool:
+        """Nobody has had a good answer for a while, and the model has time; or nobody has for very long."""
+        interval = self._policy.deep_interval_s
+        if not mine or not interval or min(unasked, now - self._asked_deep) < interval:
+            return False
+        idle = not any(pulse.in_flight or pulse.executing_since for pulse in mine)
+        if idle or unasked > 2 * interval:
+            self._asked_deep = now
+            return True
+        return False
+
+    def _deep_fault(self, error: str, success: float) -> str | None:
+        if not self._deep:
+            return None  # any answer to a plain one is a sign of life
+        failed_before, failed = self._failed_at, error.startswith(control.FAILED)
+        self._failed_at = success if failed else None
+        return f"it fails real work: {error}" if failed and failed_before == success else None
+
+    def _children(self) -> list[psutil.Process]:
+        try:
+            return self._server.children()
+        except psutil.NoSuchProcess:
+            return []
+
+    def _is_mine(self, process: psutil.Process) -> bool:
+        """A stub's command line names the model.py it runs."""
+        try:
+            return any(argument.startswith(f"{self.model.folder}/") for argument in process.cmdline())
+        except psutil.Error:
+            return False
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE  # one read of /proc; nobody takes a zombie's number
+    except psutil.NoSuchProcess:
+        return True

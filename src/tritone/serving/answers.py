@@ -1,0 +1,92 @@
+"""From rows of a model to Triton's responses, and from errors to their status codes and sentences."""
+
+import asyncio
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from tritone.errors import InvalidInput, NotServed, Unavailable
+from tritone.pulse import Heart
+from tritone.serving.bls import CallFailed, Row
+from tritone.serving.request import Request
+from tritone.serving.tensors import array_of
+from tritone.serving.threads import in_thread
+
+LONGEST = 1_000  # bytes of an error's sentence: gRPC carries it in a header, which clients bound at 16 KB
+# What PyTorch says of a device that will fail every further call: its context is gone, only a new process gets another.
+_DEVICE_ERRORS = ("CUDA error", "device-side assert", "CUBLAS_STATUS", "CUDNN_STATUS", "cuDNN error")
+
+
+class Answers:
+    """Makes the responses of one model."""
+
+    def __init__(self, model: str, outputs: Sequence[dict[str, Any]], heart: Heart) -> None:
+        """`outputs`: as in the model's configuration."""
+        self._model, self._heart = model, heart
+        self._types = {tensor["name"]: tensor["data_type"] for tensor in outputs}
+
+    def response(self, request: Request, rows: Sequence[Row]) -> Any:
+        """The outputs that were asked for, all rows stacked along the batch axis; nothing for a sign of life."""
+        tensors = []
+        for name in request.outputs if not request.canary else ():
+            values = [array_of(self._types[name], row[name]) for row in rows if name in row]
+            if len({value.shape for value in values}) > 1:
+                raise InvalidInput(f"'{name}' differs in length between the {len(rows)} rows: send one row per request")
+            if values:
+                tensors.append(pb_utils.Tensor(name, np.stack(values)))
+        return pb_utils.InferenceResponse(tensors)
+
+    async def response_later(self, request: Request, rows: Sequence[Row]) -> Any:
+        """`response`, on a thread where a value is still to be made, such as a PNG file."""
+        if any(callable(value) for row in rows for value in row.values()):
+            return await in_thread(self.response, request, rows)
+        return self.response(request, rows)
+
+    def failure(self, request: Request, error: BaseException) -> Any:
+        """The error response. An unexpected error is logged by type and place: its words may be the caller's."""
+        code, message = code_of(error), str(error) or "the request was cancelled"
+        if code is None:
+            where = "".join(traceback.format_tb(error.__traceback__))
+            number = request.raw.request_id() or "without id"
+            pb_utils.Logger.log_error(f"model '{self._model}', request {number}: {type(error).__name__}\n{where}")
+            code = pb_utils.TritonError.INTERNAL
+            message = f"model '{self._model}' failed ({type(error).__name__}); the server's log says where"
+            if is_device_error(error):
+                self._heart.end_process(f"its device fails ({type(error).__name__})")
+        if request.wants_status:
+            message = f"{code.name}: {message}"
+        return pb_utils.InferenceResponse(error=pb_utils.TritonError(shorten(message), code))
+
+
+def code_of(error: BaseException) -> Any:
+    """Triton's status code for an error that is written for the caller; None for all others."""
+    if isinstance(error, CallFailed):
+        return error.code
+    codes = {
+        InvalidInput: pb_utils.TritonError.INVALID_ARG,
+        Unavailable: pb_utils.TritonError.UNAVAILABLE,
+        NotServed: pb_utils.TritonError.UNSUPPORTED,
+        asyncio.CancelledError: pb_utils.TritonError.CANCELLED,
+    }
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), None)
+
+
+def is_device_error(error: BaseException) -> bool:
+    """Whether the device is lost to this process. Want of memory passes; what is said here does not."""
+    if type(error).__name__ == "OutOfMemoryError":
+        return False
+    return type(error).__name__ == "AcceleratorError" or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _DEVICE_ERRORS)
+    )
+
+
+def shorten(message: str) -> str:
+    """A sentence of at most LONGEST bytes, cut in its middle: the end says what is right, or when to try again."""
+    encoded = message.encode()
+    if len(encoded) <= LONGEST:
+        return message
+    half = LONGEST // 2 - 4
+    return f"{encoded[:half].decode('utf-8', 'ignore')} … {encoded[-half:].decode('utf-8', 'ignore')}"

@@ -1,0 +1,112 @@
+"""The way into a model: who may ask, whether the request is whole and in time, and whether there is room for it.
+
+Each step either lets the request pass or raises what stands against it (docs/request.md: received, admitted).
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import triton_python_backend_utils as pb_utils
+
+from tritone import pulse
+from tritone.errors import InvalidInput, NotServed
+from tritone.serving.admission import Door, Passage, Ticket, Work, full
+from tritone.serving.bls import Row
+from tritone.serving.cancelling import Cancellations
+from tritone.serving.request import Request
+from tritone.serving.tensors import value_of
+
+# Parameters of a config.pbtxt that this layer and `tritone serve` read, and no model.
+ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
+PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
+TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
+
+
+class Entrance:
+    """The way into one model instance.
+
+    Attributes:
+        door: counts the requests inside; every model has one, wide open until `Model.open_door`.
+        passage: the door of an ensemble that this model is the first step of, if it is one.
+        work: what a request's inputs cost, in the unit of the door.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[dict[str, Any]],
+        parameters: dict[str, str],
+        heart: pulse.Heart,
+        cancelled: Cancellations,
+    ) -> None:
+        """`inputs` and `parameters`: as in the model's configuration."""
+        self.name, self._parameters, self._heart, self._cancelled = name, parameters, heart, cancelled
+        self._inputs = {tensor["name"]: tensor for tensor in inputs}
+        self._pulses: Path = heart.where
+        self._token = pulse.token(self._pulses)
+        self.door = Door(name, max_in_flight=2**31, max_wait_s=math.inf)
+        self.work: Work = lambda **_: 1.0
+        self.passage: Passage | None = None
+
+    def open_passage(self, step: str, max_wait_s: float, instances: int) -> None:
+        """Let requests in as `tritone.serving.admission.Passage` does; `instances` processes of this model give out tickets."""
+        self.passage = Passage(self.name, step, self._pulses, max_wait_s, instances)
+
+    def receive(self, raw: Any, by_sender: bool) -> Request:
+        """The request, with what it says of itself; nothing is judged yet."""
+        return Request(raw, self._pulses, self._token, by_sender)
+
+    def check(self, request: Request) -> None:
+        """Raises: what stands against the request before its inputs are looked at."""
+        if self._parameters.get(ACCESS) == PIPELINES and not request.inside:
+            raise NotServed(f"model '{self.name}' is for this server's own pipelines alone: ask one of them")
+        if request.number in self._cancelled:
+            raise asyncio.CancelledError
+        request.check_in_time()
+        missing = [
+            name
+            for name, tensor in self._inputs.items()
+            if not tensor.get("optional") and pb_utils.get_input_tensor_by_name(request.raw, name) is None
+        ]
+        if missing and not request.canary:
+            raise InvalidInput(f"{', '.join(missing)} of model '{self.name}' must be sent")
+
+    def rows(self, request: Request) -> list[Row]:
+        """One dict of plain values per row of the batch axis; tickets that came along are noted in the request.
+
+        Raises: InvalidInput: text that is not UTF-8.
+        """
+        columns = {}
+        for name, config in self._inputs.items():
+            tensor = pb_utils.get_input_tensor_by_name(request.raw, name)
+            if tensor is not None and name != TICKET:
+                columns[name] = [value_of(name, row, _is_one_value(config)) for row in tensor.as_numpy()]
+            elif tensor is not None:
+                request.tickets = [int(row[0]) for row in tensor.as_numpy()]
+        count = max(map(len, columns.values()), default=1)
+        return [{name: values[row] for name, values in columns.items()} for row in range(count)]
+
+    def admit(self, request: Request) -> Ticket:
+        """Let the request in, whose `rows` are there; the ticket must be left again.
+
+        Raises: Unavailable: the door stays closed.
+        """
+        if self._heart.draining and not request.inside and STEP_OF not in self._parameters:
+            raise full(self.name, "to stop: it is being shut down, and takes no new requests", 5.0)
+        if self.passage:
+            request.tickets = self.passage.admit(len(request.rows))
+        work = sum(self.work(**row) for row in request.rows)
+        return self.door.admit(work, urgent=request.inside)
+
+    def with_tickets(self, request: Request, rows: list[Row]) -> list[Row]:
+        """The answer's rows, with their tickets where an ensemble's next step waits for them."""
+        if not self.passage:
+            return rows
+        return [row | {TICKET: ticket} for row, ticket in zip(rows, request.tickets, strict=True)]
+
+
+def _is_one_value(tensor: dict[str, Any]) -> bool:
+    return [int(dim) for dim in tensor["dims"]] == [1]

@@ -1,0 +1,50 @@
+"""What a request will cost, guessed from its inputs before they are decoded: doors count it (`tritone.serving.admission`)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+COMPRESSED = 16_000  # bytes of a second of MP3 or Opus at 128 kbit/s
+TYPED_S = 0.1  # a question that was typed costs about this much of hearing
+
+
+def seconds_of_sound(audio_bytes: bytes | None = None, **_: Any) -> float:
+    """Length of a sound file, from its header or, where that does not say, from its size."""
+    import soundfile
+
+    if audio_bytes is None:
+        return TYPED_S
+    try:
+        seconds = float(soundfile.info(io.BytesIO(audio_bytes)).duration)
+    except (soundfile.LibsndfileError, TypeError, OSError):
+        seconds = 0.0
+    most = 60.0 * 60 * 24  # streams state a length without end
+    return seconds if 0 < seconds < most else len(audio_bytes) / COMPRESSED
+
+
+def characters(text: str = "", **_: Any) -> float:
+    """Length of a text that is to be spoken."""
+    return float(max(len(text), 1))
+
+
+def picture_steps(folder: Path, default_steps: int) -> Callable[..., float]:
+    """A measure of requests to the Stable Diffusion checkpoint in `folder`: pictures × steps × size in usual sizes."""
+    unet = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8"))
+    vae = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))
+    side = unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1)
+
+    def work(
+        height: int = side,
+        width: int = side,
+        num_inference_steps: int = default_steps,
+        num_images: int = 1,
+        **_: Any,
+    ) -> float:
+        size = abs(int(height)) * abs(int(width)) / side**2
+        return float(max(abs(int(num_inference_steps)) * abs(int(num_images)) * size, 1.0))
+
+    return work

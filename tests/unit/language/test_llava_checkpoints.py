@@ -1,0 +1,285 @@
+"""Checkpoints of other shapes, quantised ones and LoRA adapters: small and random, against transformers and PEFT."""
+
+import asyncio
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from PIL import Image
+from transformers import (
+    CLIPVisionConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    Qwen2Config,
+    SiglipImageProcessor,
+    SiglipVisionConfig,
+)
+
+from tritone import checkpoints
+from tritone.errors import InvalidInput, NotServed
+from tritone.language.llava import Capacity, Limits, Llava, Loading
+
+LIMITS = Limits(max_characters=2000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=64)
+CAPACITY = Capacity(slots=6, max_length=512, prefill_chunk=100)
+VOCABULARY = 1129  # of the tiny checkpoint's tokenizer, which these borrow
+# Of LLaVA 1.5: what is asked stays as it is written, other than in the tiny checkpoint's own.
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'assistant' %} {{ message['content'] }}"
+    "{{ eos_token }}{% else %}USER: "
+    "{% for part in message['content'] if part['type'] == 'image' %}<image>\n{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] }}{% endfor %} ASSISTANT:"
+    "{% endif %}{% endfor %}"
+)
+TEXT = {
+    "vocab_size": VOCABULARY,
+    "hidden_size": 64,
+    "intermediate_size": 192,
+    "num_hidden_layers": 2,
+    "max_position_embeddings": 1024,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+    "initializer_range": 0.5,  # far from uniform, so that answers differ and no two tokens are nearly as likely
+}
+VISION = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+
+
+def llava_1_5(folder):
+    """The shape of llava-hf/llava-1.5-7b-hf: CLIP, its last layer but one without the class token, and Llama."""
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(image_size=64, patch_size=16, projection_dim=16, **VISION),
+        text_config=LlamaConfig(num_attention_heads=4, num_key_value_heads=4, rms_norm_eps=1e-5, **TEXT),
+        image_token_index=3,
+        image_seq_length=16,
+        vision_feature_layer=-2,
+        vision_feature_select_strategy="default",
+    )
+    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"), patch_size=16, chat_template=CHAT_TEMPLATE)
+    save(config, processor, folder)
+
+
+def interleave_qwen(folder):
+    """The shape of llava-hf/llava-interleave-qwen-0.5b-hf: SigLIP, all of its last layer, and Qwen2."""
+    tiny = LlavaProcessor.from_pretrained(checkpoints.path("llava"))
+    config = LlavaConfig(
+        vision_config=SiglipVisionConfig(image_size=56, patch_size=14, vision_use_head=False, **VISION),
+        text_config=Qwen2Config(
+            num_attention_heads=4, num_key_value_heads=2, tie_word_embeddings=True, rope_theta=1e6, **TEXT
+        ),
+        image_token_index=3,
+        image_seq_length=16,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+    )
+    processor = LlavaProcessor(
+        image_processor=SiglipImageProcessor(size={"height": 56, "width": 56}),
+        tokenizer=tiny.tokenizer,
+        patch_size=14,
+        num_additional_image_tokens=0,
+        vision_feature_select_strategy="full",
+        chat_template=CHAT_TEMPLATE,
+        image_token="<image>",
+    )
+    save(config, processor, folder)
+
+
+def save(config, processor, folder):
+    torch.manual_seed(1)
+    model = LlavaForConditionalGeneration(config)
+    model.generation_config.eos_token_id = [2, 5]
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("checkpoints")
+    for make in (llava_1_5, interleave_qwen):
+        make(root / make.__name__)
+    return root
+
+
+@pytest.fixture
+def load():
+    """Llava.load, closed after the test."""
+    loaded = []
+
+    def load(*args, **options):
+        loaded.append(Llava.load(args[0], "cpu", LIMITS, capacity=CAPACITY, **options))
+        return loaded[-1]
+
+    yield load
+    for llava in loaded:
+        llava.close()
+
+
+def picture(seed):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 60, 3), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def prompts(llava, adapters=("",)):
+    """Nine prompts: no, one and two pictures, short and over a stretch of 100 tokens."""
+    words = ["What is it?", "Tell me more about what you see here, please. " * 8, "多少？"]
+    return [
+        llava.prepare(
+            words[n % 3], [picture(n + i) for i in range(n // 3)], max_tokens=24, adapter=adapters[n % len(adapters)]
+        ).prompt
+        for n in range(9)
+    ]
+
+
+def generate(model, prompt):
+    ids = prompt.input_ids[None]
+    pixels = {} if prompt.pixel_values is None else {"pixel_values": prompt.pixel_values.to(model.dtype)}
+    tokens = model.generate(
+        input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=prompt.max_tokens, do_sample=False, **pixels
+    )
+    return tokens[0, ids.shape[1] :].tolist()
+
+
+def answers(llava, prompts_):
+    async def one(prompt):
+        ids = []
+        with llava.engine.submit(prompt) as answer:
+            async for tokens in answer:
+                ids += tokens.ids
+        return ids
+
+    async def run():
+        return await asyncio.gather(*map(one, prompts_))
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("shape", ["llava_1_5", "interleave_qwen"])
+def test_other_shapes_answer_as_generate_does(folders, load, shape, attention):
+    llava = load(folders / shape, loading=Loading(attn_implementation=attention))
+    model = LlavaForConditionalGeneration.from_pretrained(
+        folders / shape, dtype=torch.float32, attn_implementation=attention
+    ).eval()
+    asked = prompts(llava)
+    expected = [generate(model, prompt) for prompt in asked]
+    assert answers(llava, asked) == expected
+    assert len({tuple(tokens) for tokens in expected}) == 9  # the random network does tell the prompts apart
+
+
+@pytest.mark.parametrize("quantization", ["int8", "nf4"])
+@pytest.mark.parametrize("shape", ["llava_1_5", "interleave_qwen"])
+def test_quantised_weights_take_less_and_answer_as_generate_does(folders, load, shape, quantization):
+    """`generate` of the same model with the same weights."""
+    llava = load(folders / shape, loading=Loading(quantization=quantization))
+    model = llava.engine.decoder.model
+    kinds = {type(module).__name__ for module in model.model.language_model.modules()}
+    assert {"int8": "Linear8bitLt", "nf4": "Linear4bit"}[quantization] in kinds
+    assert not any("bit" in type(module).__name__ for module in model.model.vision_tower.modules())
+    whole = LlavaForConditionalGeneration.from_pretrained(folders / shape, dtype=torch.float32)
+    assert model.get_memory_footprint() < 0.8 * whole.get_memory_footprint()
+    asked = prompts(llava)
+    got = [answers(llava, [prompt])[0] for prompt in asked]
+    assert got == [generate(model, prompt) for prompt in asked]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_answers_as_generate_does(folders, load, dtype):
+    llava = load(folders / "llava_1_5", loading=Loading(dtype=dtype))
+    model = LlavaForConditionalGeneration.from_pretrained(folders / "llava_1_5", dtype=getattr(torch, dtype)).eval()
+    assert llava.engine.decoder.cache.nbytes == 2 * 2 * 6 * 4 * 512 * 16 * 2  # layers, k and v, slots … bytes
+    [prompt] = prompts(llava)[3:4]
+    assert answers(llava, [prompt])[0][0] == generate(model, prompt)[0]
+
+
+@pytest.mark.parametrize(
+    ("loading", "sentence"),
+    [
+        (Loading(quantization="int3"), "int3"),
+        (Loading(dtype="float8"), "float8"),
+        (Loading(attn_implementation="flash_attention_9"), "flash_attention_9"),
+    ],
+)
+def test_an_unknown_way_of_loading_is_named(folders, load, loading, sentence):
+    with pytest.raises((ValueError, NotServed), match=sentence):
+        load(folders / "llava_1_5", loading=loading)
+
+
+def test_a_length_over_the_context_is_refused(folders):
+    with pytest.raises(NotServed, match="max_length is 2000, the checkpoint's context is 1024"):
+        Llava.load(folders / "llava_1_5", "cpu", LIMITS, capacity=Capacity(max_length=2000))
+
+
+# ---- adapters
+
+
+@pytest.fixture(scope="module")
+def adapters(folders, tmp_path_factory):
+    """Three random LoRA folders; `eyes` also changes how pictures are seen."""
+    root = tmp_path_factory.mktemp("adapters")
+    targets = {
+        "flowers": ["q_proj", "v_proj", "down_proj"],
+        "x-rays": ["k_proj", "o_proj"],
+        "eyes": r".*vision_tower.*(q_proj|fc1)|.*multi_modal_projector\.linear_2|.*language_model.*up_proj",
+    }
+    for number, (name, target) in enumerate(targets.items()):
+        torch.manual_seed(number)
+        base = LlavaForConditionalGeneration.from_pretrained(folders / "llava_1_5", dtype=torch.float32)
+        # Not init_lora_weights: PEFT starts adapters at zero, and an adapter that does nothing tests nothing.
+        model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=target, init_lora_weights=False))
+        model.save_pretrained(root / name)
+    return root
+
+
+def test_each_row_of_a_batch_has_its_own_adapter(folders, adapters, load):
+    llava = load(folders / "llava_1_5", adapters=adapters)
+    assert llava.adapters.names == ("eyes", "flowers", "x-rays")
+    names = ("flowers", "", "x-rays", "eyes")
+    asked = prompts(llava, names)
+    expected = []
+    for number, prompt in enumerate(asked):
+        model = LlavaForConditionalGeneration.from_pretrained(folders / "llava_1_5", dtype=torch.float32).eval()
+        if name := names[number % 4]:
+            model = PeftModel.from_pretrained(model, adapters / name).eval()
+        expected.append(generate(model, prompt))
+    assert answers(llava, asked) == expected
+    plain = answers(llava, prompts(llava))
+    assert [ours == base for ours, base in zip(expected, plain, strict=True)] == [
+        name == "" for name in names * 2 + names[:1]
+    ]
+
+
+def test_adapters_work_on_quantised_weights(folders, adapters, load):
+    llava = load(folders / "llava_1_5", loading=Loading(quantization="nf4"), adapters=adapters)
+    asked = prompts(llava, ("flowers", ""))
+    assert answers(llava, asked[:2]) == [answers(llava, [prompt])[0] for prompt in asked[:2]]
+    assert answers(llava, asked[:1]) != answers(llava, prompts(llava)[:1])
+
+
+@pytest.mark.parametrize("name", ["nobody", "../llava", "/etc", "flowers/../flowers", "__base__"])
+def test_an_unknown_adapter_is_refused_and_the_known_ones_are_listed(folders, adapters, load, name):
+    llava = load(folders / "llava_1_5", adapters=adapters)
+    with pytest.raises(InvalidInput, match=r"the adapters of this server are: eyes, flowers, x-rays"):
+        llava.prepare("What is it?", adapter=name)
+
+
+def test_a_folder_that_is_no_adapter_stops_the_start_by_name(folders, adapters, tmp_path):
+    def refused(sentence):
+        with pytest.raises(ValueError, match=sentence):
+            Llava.load(folders / "llava_1_5", "cpu", LIMITS, adapters=tmp_path)
+
+    broken = tmp_path / "broken"
+    shutil.copytree(adapters / "flowers", broken)
+    (broken / "adapter_model.safetensors").rename(broken / "adapter_model.bin")
+    refused(r"adapter 'broken' .* no adapter_model.safetensors")
+    shutil.rmtree(broken)
+    dora = tmp_path / "dora"
+    shutil.copytree(adapters / "flowers", dora)
+    config = json.loads((dora / "adapter_config.json").read_text())
+    (dora / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+    refused("adapter 'dora' .* only plain LoRA")

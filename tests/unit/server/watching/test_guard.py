@@ -1,0 +1,177 @@
+"""What counts as a fault of a model: dead, ill, frozen or stuck; and that busy does not."""
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+import psutil
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from tritone.pulse import Pulse
+from tritone.server.repository import Model
+from tritone.server.watching.guard import Guard
+from tritone.server.watching.policy import Policy
+
+PID = 7
+IDLE = Pulse("tts", PID, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, "")
+POLICY = Policy(canary_interval_s=5, deep_interval_s=60, hung_after_s=120)
+
+
+class Stub:
+    """A process that lives or is a zombie."""
+
+    pid = PID
+    dead = False
+
+    def status(self):
+        return psutil.STATUS_ZOMBIE if self.dead else psutil.STATUS_SLEEPING
+
+
+class Canaries:
+    """Answers canaries at once with `answer`, or not at all while that is None."""
+
+    def __init__(self):
+        self.answer, self.sent = "", []
+
+    def submit(self, ask, request, decoupled):
+        self.sent.append(request.parameters["canary"].string_param or "plain")
+        future = Future()
+        if self.answer is not None:
+            future.set_result(self.answer)
+        return future
+
+
+@pytest.fixture
+def canaries():
+    return Canaries()
+
+
+@pytest.fixture
+def guard(tmp_path, canaries, monkeypatch):
+    config = text_format.Parse(
+        'backend: "python" input { name: "text" data_type: TYPE_STRING dims: [1] }', model_config_pb2.ModelConfig()
+    )
+    monkeypatch.setattr(Guard, "_children", lambda self: [Stub()])
+    monkeypatch.setattr(Guard, "_is_mine", lambda self, process: True)
+    access = type("Access", (), {"ask": None})
+    return Guard(Model("tts", tmp_path, config), None, access, POLICY, canaries)
+
+
+def watch(guard, seconds, pulse_at=None, below=lambda now: 0):
+    """Look every second until something is wrong; returns (second, fault)."""
+    for now in range(1, seconds):
+        pulses = {PID: replace(pulse_at(now), pid=PID)} if pulse_at else {}
+        if fault := guard.fault(pulses, now, below(now)):
+            return now, fault
+    return None
+
+
+def beating(**state):
+    """A pulse that beats, with fields that may be functions of the time."""
+    return lambda now: replace(IDLE, beat=now, **{k: v(now) if callable(v) else v for k, v in state.items()})
+
+
+def test_an_idle_model_is_well_for_ever(guard):
+    assert watch(guard, 2000, beating()) is None
+
+
+def test_a_zombie_is_noticed_at_the_next_look(guard):
+    guard._stubs[0].dead = True
+    assert guard.fault({}, 1.0) == f"stub process {PID} is dead"
+
+
+def test_a_process_that_says_it_is_ill_is_replaced_at_once(guard):
+    assert watch(guard, 9, beating(ill="CUDA error")) == (1, f"process {PID} is ill: CUDA error")
+
+
+def test_a_frozen_process_is_noticed_by_its_beat(guard):
+    second, fault = watch(guard, 500, lambda now: IDLE)
+    assert 120 < second < 125
+    assert "frozen" in fault
+
+
+@pytest.mark.parametrize("work", [{"executing_since": 1.0}, {"in_flight": 1}])
+def test_work_without_progress_is_hung(guard, work):
+    second, fault = watch(guard, 500, beating(**work))
+    assert 120 < second < 125
+    assert "no progress" in fault
+
+
+@pytest.mark.parametrize("work", [{"executing_since": 1.0}, {"in_flight": 1}])
+def test_work_with_progress_is_busy_however_long_it_takes_and_its_canary_waits(guard, canaries, work):
+    canaries.answer = None
+    assert watch(guard, 2000, beating(progress=lambda now: now // 100, **work)) is None
+
+
+def test_time_without_work_does_not_count(guard):
+    assert watch(guard, 500, beating(in_flight=lambda now: int(now > 300))) == (
+        422, f"process {PID} has work and made no progress for 121 s",
+    )  # fmt: skip
+
+
+def test_an_unanswered_canary_without_progress_is_hung(guard, canaries):
+    canaries.answer = None
+    second, fault = watch(guard, 500, beating())
+    assert 120 < second < 130
+    assert "no progress" in fault
+
+
+def test_who_waits_for_a_model_below_is_not_hung_while_that_one_moves(guard):
+    assert watch(guard, 1000, beating(in_flight=3), below=lambda now: now) is None
+    assert watch(guard, 1000, beating(in_flight=3)) is not None
+
+
+def test_who_executes_himself_is_hung_whatever_the_models_below_do(guard):
+    assert watch(guard, 1000, beating(executing_since=1.0), below=lambda now: now) is not None
+
+
+def test_without_a_pulse_the_canary_alone_decides(guard, canaries):
+    assert watch(guard, 1000) is None
+    assert len(canaries.sent) > 100
+    assert set(canaries.sent) == {"plain"}
+    canaries.answer = None
+    guard.meet(0)
+    assert "canary without answer" in watch(guard, 1000)[1]
+
+
+def test_the_answer_to_a_canary_tells_a_dead_stub_and_other_errors_are_signs_of_life(guard, canaries):
+    canaries.answer = "INTERNAL: some other trouble"
+    assert watch(guard, 100) is None
+    guard.meet(0)
+    canaries.answer = "INTERNAL: Stub process 'tts_0' is not healthy."
+    assert watch(guard, 100)[1] == "its stub is dead"
+
+
+def test_a_model_that_nobody_asks_computes_a_row_now_and_then(guard, canaries):
+    assert watch(guard, 305, beating()) is None
+    assert 4 <= canaries.sent.count("deep") <= 5
+    canaries.sent.clear()
+    guard.meet(305)
+    assert watch(guard, 305, beating(last_success=lambda now: float(now))) is None
+    assert "deep" not in canaries.sent
+
+
+def test_two_rows_that_fail_with_no_success_between_are_a_fault(guard, canaries):
+    canaries.answer = "INTERNAL: model 'tts' failed (AcceleratorError)"
+    second, fault = watch(guard, 500, beating())
+    assert canaries.sent.count("deep") == 2
+    assert 120 <= second < 140
+    assert "fails real work: INTERNAL" in fault
+
+
+def test_a_success_between_two_failing_rows_forgives_the_first(guard, canaries):
+    canaries.answer = "INTERNAL: model 'tts' failed (ValueError)"
+    assert watch(guard, 400, beating(last_success=lambda now: float(now // 70))) is None
+    assert canaries.sent.count("deep") >= 2
+
+
+def test_a_row_that_is_refused_is_no_failure(guard, canaries):
+    canaries.answer = "UNAVAILABLE: model 'tts' has 64 requests in flight"
+    assert watch(guard, 500, beating()) is None
+
+
+def test_deep_canaries_can_be_switched_off(guard, canaries, monkeypatch):
+    monkeypatch.setattr(guard, "_policy", replace(POLICY, deep_interval_s=0))
+    watch(guard, 500, beating())
+    assert "deep" not in canaries.sent
