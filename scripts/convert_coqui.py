@@ -1,6 +1,6 @@
 """Convert a Coqui checkpoint (`config.json` and a pickled `*.pth`) to what the server loads: safetensors, no pickle.
 
-VITS, Tacotron 2 and XTTS become voice folders of `tritone.speech.speaking.vits`, `tritone.speech.speaking.tacotron` and `tritone.speech.speaking.xtts`. Of VITS the
+VITS, Tacotron 2 and XTTS become voice folders of `vits`, `tacotron` and `xtts` in tritone.speech.speaking. Of VITS the
 weight norms are folded and what only training needs is left out; a vocoder in the folder `vocoder` goes with Tacotron;
 of XTTS the first speaker is the voice. Pickles are read with `weights_only=True`.
 """

@@ -13,9 +13,9 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from lessons.spoken_speech import Utterance, cached, spoken_by_vits
 from numpy.typing import NDArray
 
+from lessons.spoken_speech import Utterance, cached, spoken_by_vits
 from tritone.errors import InvalidInput
 from tritone.speech.alignment import MATCHING_SCORE, Aligner
 

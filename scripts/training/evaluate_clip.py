@@ -4,10 +4,10 @@
 
 Prints a Markdown table.
 
-Retrieval: the pictures come in groups of 50 whose captions (`tritone.vision.shapes.caption`: every thing with colour and
-shape) differ from each other, in whatever order the things are named. Text → image: each caption of a group ranks its
-50 pictures, and is right if its own picture is first. Image → text: each picture ranks the 50 captions. A picture that
-shows more than the caption says counts as wrong.
+Retrieval: the pictures come in groups of 50 whose captions (`tritone.vision.shapes.caption`: every thing with colour
+and shape) differ from each other, in whatever order the things are named. Text → image: each caption of a group ranks
+its 50 pictures, and is right if its own picture is first. Image → text: each picture ranks the 50 captions. A picture
+that shows more than the caption says counts as wrong.
 Zero-shot: pictures of one thing; the nine colours ("a red shape", 一个红色的图形) or the six shapes ("a circle",
 一个圆形) are ranked by each picture.
 """

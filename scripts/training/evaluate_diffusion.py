@@ -4,8 +4,8 @@
 
 The reader knows no network: it finds the thing that stands out from the ground, names its colour by the nearest of
 COLOURS and its shape by the outline that covers it best. On pictures of the shapes world itself it is right (see
-tests/unit/training/test_train_tiny_diffusion.py). Half of the prompts ask for a pair of HELD_OUT, the other half are worded as
-training never worded them. Prints a Markdown table, and with --clip how often a CLIP checkpoint
+tests/unit/training/test_train_tiny_diffusion.py). Half of the prompts ask for a pair of HELD_OUT, the other half are
+worded as training never worded them. Prints a Markdown table, and with --clip how often a CLIP checkpoint
 puts the caption that was asked for first among those of every colour and shape.
 """
 
@@ -20,11 +20,11 @@ import numpy.typing as npt
 import torch
 import typer
 from diffusers import StableDiffusionPipeline
-from lessons.shape_prompts import LANGUAGES, describe, embellish
 from PIL import Image, ImageDraw
 from rich.progress import track
 from scipy import ndimage
 
+from lessons.shape_prompts import LANGUAGES, describe, embellish
 from tritone.vision import clip, shapes
 from tritone.vision.shapes import COLOURS, HELD_OUT, SHAPES, Thing, article
 

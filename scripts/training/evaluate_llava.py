@@ -14,13 +14,13 @@ from random import Random
 
 import torch
 import typer
-from lessons.rewording import VARIANTS, reword, variants
-from lessons.shape_chat import chat
-from lessons.shape_questions import LANGUAGES, Exchange, ask, ask_colour, ask_shape, ask_without_picture
 from PIL import Image
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from lessons.rewording import VARIANTS, reword, variants
+from lessons.shape_chat import chat
+from lessons.shape_questions import LANGUAGES, Exchange, ask, ask_colour, ask_shape, ask_without_picture
 from tritone.vision.shapes import HELD_OUT, draw_scene, render
 
 PICTURE_SIZE = 256  # pixels; larger than the network's own, as users' pictures are

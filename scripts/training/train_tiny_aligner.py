@@ -21,7 +21,6 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from lessons.spoken_speech import Utterance, cached, spoken_by_espeak, spoken_by_vits
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 from transformers import (
@@ -32,6 +31,7 @@ from transformers import (
     Wav2Vec2Processor,
 )
 
+from lessons.spoken_speech import Utterance, cached, spoken_by_espeak, spoken_by_vits
 from tritone.speech.alignment import SAMPLING_RATE, Frames
 
 # In the order of facebook/wav2vec2-base-960h.

@@ -21,13 +21,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from evaluate_clip import report
-from lessons.shape_captions import LANGUAGES, Caption, Part, partial_caption, whole_caption, wrong_caption
 from rich.progress import track
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
-from train_tiny_vision import CONFIG as VISION
-from train_tiny_vision import IMAGE_SIZE, pixel_values, training_scene
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -38,6 +34,10 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
+from evaluate_clip import report
+from lessons.shape_captions import LANGUAGES, Caption, Part, partial_caption, whole_caption, wrong_caption
+from train_tiny_vision import CONFIG as VISION
+from train_tiny_vision import IMAGE_SIZE, pixel_values, training_scene
 from tritone.vision.shapes import COLOURS, HELD_OUT, POSITIONS, SHAPES, SIZES, Scene, Thing, draw_scene, render
 
 WIDTH = 128  # of the embeddings

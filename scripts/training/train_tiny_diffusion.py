@@ -9,7 +9,8 @@ they are started again. No picture shows a pair of tritone.vision.shapes.HELD_OU
 shape_prompts.NEW_WORDINGS.
 
     python scripts/training/train_tiny_diffusion.py vae --state .training/diffusion
-    python scripts/training/train_tiny_diffusion.py unet --state .training/diffusion --output checkpoints/tiny/stable_diffusion
+    python scripts/training/train_tiny_diffusion.py unet --state .training/diffusion \
+        --output checkpoints/tiny/stable_diffusion
 """
 
 import copy
@@ -27,14 +28,14 @@ import numpy as np
 import torch
 import typer
 from diffusers import AutoencoderKL, DDIMScheduler, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from evaluate_diffusion import contact_sheet, draw, held_out_prompts, score
-from lessons.shape_prompts import LANGUAGES, describe, embellish, every_text, without_prompt
 from rich.progress import track
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from evaluate_diffusion import contact_sheet, draw, held_out_prompts, score
+from lessons.shape_prompts import LANGUAGES, describe, embellish, every_text, without_prompt
 from tritone.vision.shapes import COLOURS, HELD_OUT, SHAPES, Background, Scene, Thing, draw_scene, render
 
 IMAGE_SIZE = 64

@@ -19,6 +19,21 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from rich.progress import track
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+from transformers import (
+    CLIPImageProcessor,
+    CLIPVisionModel,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
 from evaluate_llava import accuracy, new_pictures
 from lessons.rewording import plain, plain_template, reword
 from lessons.shape_chat import chat, every_text
@@ -35,22 +50,7 @@ from lessons.shape_questions import (
     ask_truth,
     ask_without_picture,
 )
-from rich.progress import track
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-from torch import nn
-from torch.nn import functional as F  # noqa: N812 (torch's own convention)
 from train_tiny_vision import GRID, IGNORE, IMAGE_SIZE, PATCH, pixel_values, training_scene
-from transformers import (
-    CLIPImageProcessor,
-    CLIPVisionModel,
-    LlamaConfig,
-    LlavaConfig,
-    LlavaForConditionalGeneration,
-    LlavaProcessor,
-    PreTrainedTokenizerFast,
-)
-from transformers.modeling_outputs import BaseModelOutputWithPooling
-
 from tritone.vision.shapes import Scene, render
 
 FINDING = (

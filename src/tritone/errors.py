@@ -1,4 +1,4 @@
-"""The errors that model code raises. It knows nothing of Triton: `serving/model.py` turns each into Triton's status code.
+"""The errors that model code raises. It knows nothing of Triton: `serving` turns each into Triton's status code.
 
 TritoneError
 ├── InvalidInput   the caller's fault; the sentence names the value and the limit   (INVALID_ARG)

@@ -1,6 +1,8 @@
 """Who may import whom."""
 
 import ast
+import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -37,13 +39,96 @@ def test_client_and_server_do_not_import_each_other(pattern, forbidden):
 
 
 def test_only_serving_and_its_parts_and_the_models_know_pb_utils():
-    knowing = [path.name for path in files("src/tritone/**/*.py") if "triton_python_backend_utils" in imports(path)]
-    assert knowing == ["answers.py", "bls.py", "entrance.py", "metrics.py", "request.py", "serving.py", "tensors.py"]
+    knowing = [path for path in files("src/tritone/**/*.py") if "triton_python_backend_utils" in imports(path)]
+    assert {path.parent.name for path in knowing} == {"serving"}
+    assert [path.stem for path in knowing] == ["answers", "bls", "entrance", "metrics", "model", "request", "tensors"]
 
 
 def test_only_the_transport_knows_tritonclient():
     knowing = {path.name for path in files("client/src/**/*.py") if imports(path) & {"tritonclient", "grpc"}}
     assert knowing == {"_transport.py"}
+
+
+# Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.
+BASE = {"errors", "precision", "checkpoints", "pulse", "punctuation"}
+MODALITIES = {"speech", "vision", "language", "drawing"}
+BELOW = {
+    **{module: set[str]() for module in BASE},
+    "media": BASE,
+    **{modality: BASE | {"media"} for modality in MODALITIES},
+    "overlap": BASE,
+    "assistant": BASE | {"media", "overlap"} | MODALITIES,
+    "serving": BASE,
+    "server": BASE,
+}
+MOST_FILES = 15  # in a room: what a newcomer sees at once
+
+
+def modules_of(path: Path) -> set[str]:
+    """The modules of `tritone` that a file imports, wherever in it, as dotted names without `tritone`."""
+    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            whole |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("tritone.") for name in whole if name.startswith("tritone.")}
+
+
+def from_client(path: Path) -> list[str]:
+    """What a file imports of `tritone_client`, dotted."""
+    nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
+    return [
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if (node.module or "").startswith("tritone_client")
+        for alias in node.names
+    ]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "src/tritone").parts[0].removesuffix(".py")
+
+
+def test_arrows_only_point_down():
+    faults = [
+        f"{path.relative_to(ROOT)} imports tritone.{name}"
+        for path in files("src/tritone/**/*.py")
+        for name in sorted(modules_of(path))
+        if (room := name.split(".")[0]) != room_of(path) and room not in BELOW.get(room_of(path), set())
+    ]
+    assert faults == []
+
+
+def test_the_client_has_no_import_circle():
+    """Imports for types alone count too."""
+    parts = {path.stem: path for path in files("client/src/tritone_client/_*.py") if path.stem != "__init__"}
+    known = {
+        name: {part for part in parts if re.search(rf"\b{part}\b", " ".join(from_client(path)))}
+        for name, path in parts.items()
+    }
+    assert list(TopologicalSorter(known).static_order())  # raises CycleError, which names the circle
+
+
+def test_every_room_has_its_place():
+    assert {room_of(path) for path in files("src/tritone/**/*.py")} - {"__init__"} == set(BELOW)
+
+
+def test_no_room_is_full():
+    rooms = [path.parent for path in files("src/tritone/**/__init__.py")]
+    assert [str(room) for room in rooms if len(list(room.glob("*.py"))) > MOST_FILES] == []
+
+
+def test_every_folder_of_code_is_a_package():
+    """setuptools leaves out a folder without `__init__.py`."""
+    assert [str(path) for path in files("src/tritone/**/*.py") if not (path.parent / "__init__.py").exists()] == []
+
+
+def test_modules_are_seen_in_every_form(tmp_path):
+    file = tmp_path / "example.py"
+    file.write_text(
+        "import tritone.pulse\nfrom tritone import errors\ndef f():\n    from tritone.media.audio import load\n"
+    )
+    assert modules_of(file) == {"pulse", "errors", "media.audio.load"}
 
 
 def test_models_import_heavy_libraries_late():

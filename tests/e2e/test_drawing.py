@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from evaluate_diffusion import read
 from PIL import Image
 
+from evaluate_diffusion import read
 from tritone import checkpoints
 from tritone.vision.shapes import CHINESE, SHAPES
 from tritone_client import Client, GeneratedImages, ImageProgress, InvalidInput

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
 
 from tritone_client._exceptions import InvalidInput
 from tritone_client._media import image_bytes
 from tritone_client._types import Answer, AnswerChunk, ImageLike
-
-if TYPE_CHECKING:
-    from tritone_client._conversation_verbs import ConversationVerbs
 
 
 class Chat:
@@ -24,12 +21,24 @@ class Chat:
 
     A turn that fails, or whose stream is left early, is not remembered. The whole history is sent with every turn:
     the server keeps nothing.
+
+    Args:
+        ask, ask_stream: how a turn is asked: `Client.ask` and `Client.ask_stream`, or what takes their arguments.
+        system: how the model should behave; the first turn of the history.
+        options: those of `ask`, for every turn.
     """
 
-    def __init__(self, client: ConversationVerbs, *, system: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        ask: Callable[..., Answer],
+        ask_stream: Callable[..., Generator[AnswerChunk, None, None]],
+        *,
+        system: str | None = None,
+        **options: Any,
+    ) -> None:
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
         self.images: list[bytes] = []  # all that `messages` show, in order
-        self._client, self._options = client, options
+        self._ask, self._ask_stream, self._options = ask, ask_stream, options
 
     def ask(
         self,
@@ -41,7 +50,7 @@ class Chat:
     ) -> Answer:
         """The next turn; the arguments are those of `Client.ask` without `messages`."""
         pictures = _pictures(image, images)
-        answer = self._client.ask(question, **self._history(pictures), **{**self._options, **options})
+        answer = self._ask(question, **self._history(pictures), **{**self._options, **options})
         self._remember(question, pictures, answer.text)
         return answer
 
@@ -55,7 +64,7 @@ class Chat:
     ) -> Generator[AnswerChunk, None, None]:
         """The next turn, piece by piece, as `Client.ask_stream`; it is remembered once the last piece has come."""
         pictures, said = _pictures(image, images), ""
-        for chunk in self._client.ask_stream(question, **self._history(pictures), **{**self._options, **options}):
+        for chunk in self._ask_stream(question, **self._history(pictures), **{**self._options, **options}):
             said += chunk.text
             yield chunk
         self._remember(question, pictures, said)

@@ -113,7 +113,7 @@ class ConversationVerbs(Connection):
             system: how the model should behave; the first turn of the history.
             options: those of `ask`, for every turn, such as `temperature` or `adapter`.
         """
-        return Chat(self, system=system, **options)
+        return Chat(self.ask, self.ask_stream, system=system, **options)
 
     def converse(
         self,

@@ -1,4 +1,4 @@
-"""CLIP's image half: pixels to unit vectors, all users' pictures in one batch. The model itself is tritone/vision/clip.py."""
+"""CLIP's image half: pixels to unit vectors, all users' pictures in one batch. The model is tritone/vision/clip.py."""
 
 from tritone import checkpoints, serving
 

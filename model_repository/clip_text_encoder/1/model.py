@@ -1,4 +1,4 @@
-"""CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model itself is tritone/vision/clip.py."""
+"""CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model is tritone/vision/clip.py."""
 
 from tritone import checkpoints, serving
 

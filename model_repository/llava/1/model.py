@@ -1,4 +1,4 @@
-"""LLaVA, streaming: a picture and a question in, the answer piece by piece. The model itself is tritone/language/llava.py."""
+"""LLaVA, streaming: a picture and a question in, the answer piece by piece. The model is tritone/language/llava.py."""
 
 from contextlib import aclosing
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""Stable Diffusion's text encoder: prompts to embeddings. The network itself is in tritone/drawing/diffusion_networks.py."""
+"""Stable Diffusion's text encoder: prompts to embeddings. The network is in tritone/drawing/diffusion_networks.py."""
 
 from tritone import checkpoints, serving
 from tritone.errors import InvalidInput

@@ -1,4 +1,4 @@
-"""Stable Diffusion, streaming: a prompt in, progress and then pictures out. The loop is tritone/drawing/stable_diffusion.py.
+"""Stable Diffusion, streaming: a prompt in, progress and pictures out. The loop is tritone/drawing/stable_diffusion.py.
 
 Any number of images are in flight as coroutines of this one process; their steps go to `sd_unet` together.
 """

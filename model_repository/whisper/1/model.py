@@ -1,4 +1,4 @@
-"""Whisper: log-mel windows to text, all users' windows in one batch. The model itself is tritone/speech/listening/whisper.py."""
+"""Whisper: log-mel windows to text, all users' windows in a batch. The model is tritone/speech/listening/whisper.py."""
 
 from tritone import checkpoints, serving
 

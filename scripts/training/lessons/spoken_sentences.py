@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from random import Random
 
 from faker import Faker
-from lessons.shape_questions import ask
 
+from lessons.shape_questions import ask
 from tritone.vision.shapes import draw_scene
 
 HELD_OUT = 14  # one in so many words is never trained on

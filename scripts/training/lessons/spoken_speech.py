@@ -10,10 +10,10 @@ from random import Random
 
 import numpy as np
 import soxr
-from lessons.spoken_sentences import sentences
 from numpy.typing import NDArray
 from rich.progress import track
 
+from lessons.spoken_sentences import sentences
 from tritone import checkpoints
 from tritone.speech.alignment import SAMPLING_RATE
 from tritone.speech.speaking.espeak import SCALE, join, library, word_times

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-Unit = Literal["token", "clause", "none"]
+from tritone.punctuation import STOPS, WIDE_STOPS
 
-# What ends a clause: a speaker may pause here. ASCII marks count only before a space, so "3.5" stays whole.
-WIDE_STOPS = "，。！？；：、…\n"
-STOPS = ",.!?;:"
+Unit = Literal["token", "clause", "none"]
 
 
 class Detokenizer:

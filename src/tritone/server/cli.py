@@ -368,7 +368,3 @@ def _project_root() -> Path:
         if (folder / "model_repository").is_dir():
             return folder
     return here
-
-
-if __name__ == "__main__":
-    app()

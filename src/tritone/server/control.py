@@ -78,7 +78,7 @@ class Control:
 def canary(name: str, config: Any, token: str = "", *, deep: bool = False) -> Any:
     """The smallest valid request to a model, marked `canary`: zeros and empty strings, open dimensions 1.
 
-    `serving/model.py` answers such a request at once from inside `execute`, without running the model; a deep one has the
+    `serving.Model` answers such a request at once from inside `execute`, without running the model; a deep one has the
     model run one row of its own. `token` shows stubs that it is we who ask.
     """
     request = service_pb2.ModelInferRequest(model_name=name)

@@ -1,4 +1,4 @@
-"""What a request will cost, guessed from its inputs before they are decoded: doors count it (`tritone.serving.admission`)."""
+"""What a request will cost, guessed from its inputs before they are decoded: doors count it (`serving.admission`)."""
 
 from __future__ import annotations
 

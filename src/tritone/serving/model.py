@@ -111,7 +111,7 @@ class Model:
         self._entrance.work = work
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
-        """Let requests in as `tritone.serving.admission.Passage` does: `step` is the model that does the ensemble's work."""
+        """Let requests in as `serving.admission.Passage` does: `step` is the model that does the ensemble's work."""
         instances = sum(int(group.get("count", 1)) for group in self.config.get("instance_group", [{}]))
         self._entrance.open_passage(step, max_wait_s, instances)
 

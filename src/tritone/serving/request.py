@@ -118,5 +118,5 @@ class Request:
         return bool(self.caller) and pulse.is_dead(self._pulses, self.caller)
 
     def has_left(self) -> bool:
-        """Whether the caller has gone. A fellow model that lives says so by `tritone.serving.cancelling`, Triton never does."""
+        """Whether the caller has gone. A fellow model that lives says so by `serving.cancelling`, Triton never does."""
         return self.is_abandoned() if self.caller else self.sender.is_cancelled()

@@ -9,9 +9,9 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from lessons.shape_questions import ask
 from transformers import LlavaForConditionalGeneration
 
+from lessons.shape_questions import ask
 from tritone import checkpoints
 from tritone.errors import Unavailable
 from tritone.language.llava import Capacity, Limits, Llava

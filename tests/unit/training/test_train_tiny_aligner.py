@@ -5,10 +5,10 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from lessons.spoken_sentences import is_held_out, sentences
 from lessons.spoken_speech import Utterance
 from train_tiny_aligner import BLANK, GAP, NUMBER, build_model, collate, disturb, frame_targets
-
 from tritone.speech.alignment import Frames
 
 

@@ -5,10 +5,10 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+
 from evaluate_diffusion import held_out_prompts, read, with_style_words
 from lessons.shape_prompts import LANGUAGES, NEW_WORDINGS, WORDINGS, describe, embellish, without_prompt
 from train_tiny_diffusion import build_vae, caption, picture, pixel_values, train_tokenizer, training_scene
-
 from tritone.vision.shapes import CHINESE, HELD_OUT, draw_scene, render
 
 

@@ -5,6 +5,8 @@ from random import Random
 
 import pytest
 import torch
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
+
 import train_tiny_llava
 from evaluate_llava import Trial, answer, prompt
 from lessons.rewording import VARIANTS, plain, variants
@@ -12,8 +14,6 @@ from lessons.shape_chat import chat
 from lessons.shape_questions import LANGUAGES, Exchange, ask
 from train_tiny_llava import CHAT_TEMPLATE, IGNORE, Lesson, attention, draw, encode, lesson_about
 from train_tiny_vision import training_scene
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
-
 from tritone import checkpoints
 from tritone.vision.shapes import HELD_OUT, draw_scene, render
 

@@ -7,10 +7,10 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from lessons.shape_captions import LANGUAGES, whole_caption
 from PIL import Image
 from transformers import CLIPConfig, CLIPModel, CLIPProcessor
 
+from lessons.shape_captions import LANGUAGES, whole_caption
 from tritone import checkpoints
 from tritone.errors import InvalidInput
 from tritone.media.image import decode

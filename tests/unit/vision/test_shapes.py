@@ -5,9 +5,9 @@ from random import Random
 
 import numpy as np
 import pytest
+
 from lessons.rewording import reword
 from lessons.shape_questions import QUESTIONS, ask, ask_colour, ask_count, ask_presence
-
 from tritone.vision.shapes import CHINESE, COLOURS, HELD_OUT, POSITIONS, SHAPES, caption, draw_scene, render, segment
 
 

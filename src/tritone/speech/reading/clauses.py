@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pysbd
 
-from tritone.language.detokenizer import STOPS, WIDE_STOPS
+from tritone.punctuation import STOPS, WIDE_STOPS
 from tritone.speech.reading.scripts import is_han, language_by_script
 
 LONGEST = 60  # characters of a sentence that is spoken in one piece

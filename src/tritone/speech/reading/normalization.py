@@ -1,7 +1,7 @@
 """Text as it is read aloud: numbers, dates, times, units, money and abbreviations become words.
 
 `read` keeps to each word what its writer wrote, so that times of the sound lead back to the text. The rules are those
-of `tritone.speech.reading.english` and `tritone.speech.reading.chinese`; Chinese words come from jieba. Every rule is linear in the text.
+of `english` and `chinese`; Chinese words come from jieba. Every rule is linear in the text.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Text → speech: finds the voice, reads the text as words, and joins the clauses of a voice without a seam.
 
-A checkpoint's `config.json` says which engine it wants: Coqui's VITS (`tritone.speech.speaking.vits`), Tacotron 2 with a vocoder
-(`tritone.speech.speaking.tacotron`) or XTTS (`tritone.speech.speaking.xtts`); `tritone.speech.speaking.espeak` needs no checkpoint. Every voice declares its languages.
+A checkpoint's `config.json` says which engine it wants: Coqui's VITS (`vits`), Tacotron 2 with a vocoder
+(`tacotron`) or XTTS (`xtts`); `espeak` needs no checkpoint. Every voice declares its languages.
 The same text in the same voice gives the same sound, alone or in a crowd, as a whole or clause by clause.
 """
 

@@ -1,0 +1,1 @@
+"""The language model: LLaVA, conversations, and the engine that answers many at once (continuous batching)."""
