@@ -49,7 +49,7 @@ def tree_faults(readme: str, root: Path, top_level: Collection[str]) -> Iterator
 def named_tests(text: str) -> list[tuple[str, str]]:
     """(file below tests/, function or "") of each test that a text names; `…::name` is in the file named before it."""
     found: list[tuple[str, str]] = []
-    for file, name in re.findall(r"`((?:unit|contract|server|e2e)/[\w/]+\.py|…)(?:::(\w+))?`", text):
+    for file, name in re.findall(r"`((?:unit|contract|server|e2e)/(?:\w+/)*test_\w+\.py|…)(?:::(\w+))?`", text):
         found.append((found[-1][0] if file == "…" and found else file, name))
     return found
 

@@ -52,7 +52,7 @@ class Entrance:
         self.passage: Passage | None = None
 
     def open_passage(self, step: str, max_wait_s: float, instances: int) -> None:
-        """Let requests in as `tritone.serving.admission.Passage` does; `instances` processes of this model give out tickets."""
+        """Let requests in as `admission.Passage` does; `instances` processes of this model give out tickets."""
         self.passage = Passage(self.name, step, self._pulses, max_wait_s, instances)
 
     def receive(self, raw: Any, by_sender: bool) -> Request:

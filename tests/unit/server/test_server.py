@@ -278,3 +278,8 @@ def test_a_deep_canary_says_so_and_both_kinds_carry_the_token():
     assert deep["canary"].string_param == "deep"
     assert deep["status"].bool_param  # or a decoupled model's error would not say of what kind it is
     assert plain["token"].string_param == deep["token"].string_param == "secret"
+
+
+def test_on_a_gpu_attention_needs_no_plan_for_each_length(tmp_path):
+    library = tritonserver.Tritonserver(Path("tritonserver"), None)
+    assert tritonserver.environment(library, tmp_path, None)["TORCH_CUDNN_SDPA_DEPRIORITIZED"] == "1"
