@@ -58,7 +58,7 @@ def main(rounds: int = 2, threads: int = 2) -> None:
         plain = plain_transformers()
         ones: dict[str, Transcribe] = {
             "server, gRPC": lambda sound: client.transcribe(sound).text,
-            "tritone.speech.listening.whisper in this process": lambda sound: local([sound])[0],
+            "our Whisper in this process": lambda sound: local([sound])[0],
             "transformers in this process": lambda sound: plain([sound])[0],
         }
         for precision in ("float32", "int8"):
@@ -67,7 +67,7 @@ def main(rounds: int = 2, threads: int = 2) -> None:
         one_by_one(console, ones, sounds, sentences)
         batches: dict[str, Callable[[list[bytes]], list[str]]] = {
             "server, gRPC, 16 users": partial(crowd, client),
-            "tritone.speech.listening.whisper, batches of 16": lambda many: in_batches(local, many),
+            "our Whisper, batches of 16": lambda many: in_batches(local, many),
             "transformers, batches of 16": lambda many: in_batches(plain, many),
             "faster-whisper, int8, 16 callers": partial(callers, ones["faster-whisper, int8"]),
         }

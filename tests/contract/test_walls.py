@@ -1,7 +1,6 @@
 """Who may import whom."""
 
 import ast
-import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -11,13 +10,18 @@ from contract.repositories import ROOT
 HEAVY = {"torch", "transformers", "diffusers", "TTS", "librosa"}
 
 
-def imports(path: Path, top_level_only: bool = False) -> set[str]:
-    """The first names of all modules that a file imports."""
+def imported(path: Path, top_level_only: bool = False) -> set[str]:
+    """What a file imports, dotted: modules, and the names that are taken out of them; relative imports apart."""
     tree = ast.parse(path.read_text("utf-8"))
     nodes = tree.body if top_level_only else list(ast.walk(tree))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
-    return {name.split(".")[0] for name in names}
+    taken = [node for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return names | {f"{node.module}.{alias.name}" for node in taken for alias in node.names}
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """The first names of all modules that a file imports."""
+    return {name.split(".")[0] for name in imported(path, top_level_only)}
 
 
 def files(pattern: str) -> list[Path]:
@@ -66,23 +70,7 @@ MOST_FILES = 15  # in a room: what a newcomer sees at once
 
 def modules_of(path: Path) -> set[str]:
     """The modules of `tritone` that a file imports, wherever in it, as dotted names without `tritone`."""
-    nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
-    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom) and not node.level:
-            whole |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.removeprefix("tritone.") for name in whole if name.startswith("tritone.")}
-
-
-def from_client(path: Path) -> list[str]:
-    """What a file imports of `tritone_client`, dotted."""
-    nodes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.ImportFrom)]
-    return [
-        f"{node.module}.{alias.name}"
-        for node in nodes
-        if (node.module or "").startswith("tritone_client")
-        for alias in node.names
-    ]
+    return {name.removeprefix("tritone.") for name in imported(path) if name.startswith("tritone.")}
 
 
 def room_of(path: Path) -> str:
@@ -103,7 +91,7 @@ def test_the_client_has_no_import_circle():
     """Imports for types alone count too."""
     parts = {path.stem: path for path in files("client/src/tritone_client/_*.py") if path.stem != "__init__"}
     known = {
-        name: {part for part in parts if re.search(rf"\b{part}\b", " ".join(from_client(path)))}
+        name: parts.keys() & {word for module in imported(path) for word in module.split(".")}
         for name, path in parts.items()
     }
     assert list(TopologicalSorter(known).static_order())  # raises CycleError, which names the circle

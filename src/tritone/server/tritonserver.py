@@ -196,11 +196,16 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
     For the wheel's server it also fills `scratch` with a backend directory and a Python for the stubs.
     Raises: CannotStart: the wheel has no stub for this Python, or this Python has no shared library.
     """
-    # cuDNN plans its attention anew for each length of keys, and an answer's grows by one a token: on an H200 a step of
-    # a 7B LLaVA takes 56 ms with it and 20 ms without (docs/gpu.md).
-    attention = {"TORCH_CUDNN_SDPA_DEPRIORITIZED": "1"}
-    threads = {"OMP_NUM_THREADS": str(_threads()), "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": SPIN_COUNT}
-    env = {**threads, **attention, "TOKENIZERS_PARALLELISM": "false", **os.environ}
+    tuning = {
+        "OMP_NUM_THREADS": str(_threads()),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": SPIN_COUNT,
+        "TOKENIZERS_PARALLELISM": "false",
+        # cuDNN plans its attention anew for each length of keys, and an answer's grows by one a token: on an H200 a
+        # step of a 7B LLaVA takes 56 ms with it and 20 ms without (docs/gpu.md).
+        "TORCH_CUDNN_SDPA_DEPRIORITIZED": "1",
+    }
+    env = {**tuning, **os.environ}
     env |= {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1"}
     if checkpoints:
         env["TRITONE_CHECKPOINTS"] = str(checkpoints)  # absolute, as stubs run elsewhere

@@ -204,6 +204,9 @@ class TestCommandAndEnvironment:
             monkeypatch.setattr(tritonserver.os, "sched_getaffinity", lambda _, cpus=cpus: set(range(cpus)))
             assert tritonserver.environment(self.IMAGE, tmp_path, None)["OMP_NUM_THREADS"] == threads
 
+    def test_on_a_gpu_attention_needs_no_plan_for_each_length(self, tmp_path):
+        assert tritonserver.environment(self.IMAGE, tmp_path, None)["TORCH_CUDNN_SDPA_DEPRIORITIZED"] == "1"
+
     def test_the_wheels_stub_is_executable_and_finds_its_libraries(self, tmp_path):
         found = tritonserver.find()
         env = tritonserver.environment(found, tmp_path, None)
@@ -278,8 +281,3 @@ def test_a_deep_canary_says_so_and_both_kinds_carry_the_token():
     assert deep["canary"].string_param == "deep"
     assert deep["status"].bool_param  # or a decoupled model's error would not say of what kind it is
     assert plain["token"].string_param == deep["token"].string_param == "secret"
-
-
-def test_on_a_gpu_attention_needs_no_plan_for_each_length(tmp_path):
-    library = tritonserver.Tritonserver(Path("tritonserver"), None)
-    assert tritonserver.environment(library, tmp_path, None)["TORCH_CUDNN_SDPA_DEPRIORITIZED"] == "1"
