@@ -27,6 +27,8 @@ def measure(bench: Bench) -> Report:
     report = Report(f"malformed: {bench.requests} requests a model, half of them over HTTP")
     outcomes: dict[tuple[str, str], list[Outcome]] = {}
     until = time.monotonic() + PART_S
+    python_models = catalogue.python_models()
+    sizes = server.by_model(bench.address, python_models)
     with server.peak(bench.address) as most, neighbours(bench.address.grpc, bench.kinds) as seen:
         for number, model in enumerate(bench.wanted(sorted(catalogue.models()))):
             if time.monotonic() > until or bench.address.process.poll() is not None:
@@ -46,7 +48,7 @@ def measure(bench: Bench) -> Report:
         f"; neighbours {verdict(seen)}, p95 "
         + ", ".join(f"{name} {1000 * p(each.seconds, 95):.0f} ms" for name, each in seen.items())
         + f"; memory own + shm, MB: before {most.before}, at the end {most.after}, {bench.settle_s:g} s later "
-        f"{after}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
+        f"{after}, most of it of {server.grown(sizes, server.by_model(bench.address, python_models))}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
     )
     return report
 

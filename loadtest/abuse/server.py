@@ -62,6 +62,18 @@ def own_memory(processes: Sequence[psutil.Process]) -> float:
     return sum(int(match[1]) * 1024 for match in found if match) / MB
 
 
+def by_model(address: Address, models: Sequence[str]) -> dict[str, float]:
+    """MB that belong to each model's stubs alone, and to the server itself."""
+    sizes = {model: own_memory(stubs(address, model)) for model in models}
+    return sizes | {"tritonserver and tritone serve": own_memory(tree(address)) - sum(sizes.values())}
+
+
+def grown(before: dict[str, float], after: dict[str, float], most: int = 5) -> str:
+    """Who takes more memory than before, the most first."""
+    more = sorted(((after[name] - size, name) for name, size in before.items()), reverse=True)
+    return ", ".join(f"{name} {size:+,.0f}" for size, name in more[:most])
+
+
 def regions(address: Address) -> set[Path]:
     """The files in /dev/shm that the server's processes have mapped."""
     pattern = re.compile(rf"\s({re.escape(SHARED_MEMORY)}\S+)$", re.MULTILINE)

@@ -59,6 +59,15 @@ def test_models_that_are_called_exist(models):
     assert [fault for served in models.values() for fault in config_checks.call_faults(served, models)] == []
 
 
+@pytest.mark.parametrize(("setting", "network"), [
+    ("max_rows", "sd_unet"), ("max_pictures", "sd_vae_decoder"), ("max_pictures", "sd_vae_encoder"),
+])  # fmt: skip
+def test_joined_calls_have_no_more_rows_than_their_network_takes(setting, network, models):
+    joined = models["stable_diffusion"]
+    for config in (joined.config, *joined.variants.values()):
+        assert int(config.parameters[setting].string_value) <= models[network].config.max_batch_size
+
+
 def test_ensembles_are_wired_without_a_fault(models):
     ensembles = [served for served in models.values() if served.is_ensemble]
     assert ensembles

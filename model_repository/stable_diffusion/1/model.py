@@ -11,8 +11,9 @@ from tritone.serving import bls, estimates
 
 class Settings(serving.DoorSettings):
     checkpoint: str
-    max_rows: int
-    max_values: int  # numbers of latents in one denoising step, but for one image's
+    max_rows: int  # in one call of the UNet
+    max_pictures: int  # in one call of the autoencoder
+    max_values: int  # numbers of latents in one call of a network, but for a single row
     default_steps: int
     default_guidance_scale: float
     default_scheduler: str
@@ -27,7 +28,7 @@ class Settings(serving.DoorSettings):
 class TritonPythonModel:
     def initialize(self, args):
         from tritone.drawing.image_generation import Defaults, ImageGenerator, served_networks
-        from tritone.drawing.stable_diffusion import Limits
+        from tritone.drawing.stable_diffusion import Checkpoint, Limits
 
         self.triton = serving.Model(args)
         s = self.triton.settings(Settings)
@@ -39,7 +40,9 @@ class TritonPythonModel:
 
         self.generator = ImageGenerator(
             folder,
-            served_networks(bls.call_rows, self.triton.device, s.max_rows, s.max_values),
+            served_networks(
+                bls.call_rows, self.triton.device, Checkpoint.read(folder), s.max_rows, s.max_pictures, s.max_values
+            ),
             decode_image,
             s.part(Limits),
             Defaults(s.default_steps, s.default_guidance_scale, s.default_scheduler),

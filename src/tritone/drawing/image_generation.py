@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from tritone.drawing.call_joining import JoinedCalls
 from tritone.drawing.diffusion_networks import PromptTokenizer
 from tritone.drawing.prompts import optimise, read_styles
 from tritone.drawing.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, Posterior, check, denoise
-from tritone.drawing.step_joining import JoinedSteps
 from tritone.errors import InvalidInput
 from tritone.media.image import encode_png
 
@@ -127,33 +127,48 @@ class ImageGenerator:
 
 
 def served_networks(
-    call_rows: Callable[..., Awaitable[dict[str, torch.Tensor]]], device: str, max_rows: int, max_values: int = 0
+    call_rows: Callable[..., Awaitable[dict[str, torch.Tensor]]],
+    device: str,
+    checkpoint: Checkpoint,
+    max_rows: int,
+    max_pictures: int,
+    max_values: int = 0,
 ) -> Networks:
     """The networks as models of this server, reached through `tritone.serving.bls.call_rows`.
 
-    Steps of all images in flight go to `sd_unet` together, as `JoinedSteps` joins them; tensors stay on `device`.
+    What all images in flight ask of a network goes to it together, as `JoinedCalls` joins it; tensors stay on `device`.
+
+    Args:
+        max_rows, max_pictures: in one call of the UNet, and of the autoencoder.
+        max_values: numbers of latents in one call of either, but for a single row; 0: any.
     """
+
+    def joined(model: str, outputs: list[str], where: str, rows: int, values: int) -> JoinedCalls:
+        return JoinedCalls(lambda inputs: call_rows(model, inputs, outputs, where), rows, values)
+
+    # So many numbers of pixels are decoded to max_values of latents.
+    pixels = max_values * checkpoint.vae_scale_factor**2 * 3 // checkpoint.latent_channels
+    unet = joined("sd_unet", ["noise_pred"], device, max_rows, max_values)
+    decoder = joined("sd_vae_decoder", ["image", "nsfw_content_detected"], "cpu", max_pictures, max_values)
+    encoder = joined("sd_vae_encoder", ["latents_mean", "latents_std"], device, max_pictures, pixels)
 
     async def encode_prompt(prompts: list[str]) -> torch.Tensor:
         out = await call_rows("sd_text_encoder", {"prompt": prompts}, ["prompt_embeds"], device)
         return out["prompt_embeds"]
 
     async def predict_noise(latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
-        inputs = {"latents": latents, "timestep": timestep[:, None], "encoder_hidden_states": states}
-        return (await call_rows("sd_unet", inputs, ["noise_pred"], device))["noise_pred"]
+        rows = {"latents": latents, "timestep": timestep[:, None], "encoder_hidden_states": states}
+        return (await unet(rows))["noise_pred"]
 
     async def decode_latents(latents: torch.Tensor) -> Decoded:
-        out = await call_rows("sd_vae_decoder", {"latents": latents}, ["image", "nsfw_content_detected"])
+        out = await decoder({"latents": latents})
         return Decoded(out["image"].numpy(), out["nsfw_content_detected"].numpy()[:, 0])
 
     async def encode_image(pixel_values: torch.Tensor) -> Posterior:
-        outputs = ["latents_mean", "latents_std"]
-        out = await call_rows("sd_vae_encoder", {"pixel_values": pixel_values}, outputs, device)
-        return Posterior(*(out[name] for name in outputs))
+        out = await encoder({"pixel_values": pixel_values})
+        return Posterior(out["latents_mean"], out["latents_std"])
 
-    return Networks(
-        encode_prompt, JoinedSteps(predict_noise, max_rows, max_values), decode_latents, encode_image, device
-    )
+    return Networks(encode_prompt, predict_noise, decode_latents, encode_image, device)
 
 
 def _png_files(images: Pixels) -> list[bytes]:
