@@ -23,7 +23,7 @@ PAUSE_S = 0.05  # of a user between requests
 FOUR = ("llava", "whisper", "sd_unet", "tts")
 NEVER = float("nan")  # printed as –
 AMONG_THEM = ("clip_text_encoder", "llava_answer", "stable_diffusion")  # a network, a face, a stream: killed idle too
-PART_S = 420.0  # all of it; models that are left then are named
+PART_S = 700.0  # all of it; models that are left then are named
 
 
 def measure(bench: Bench) -> Report:

@@ -48,7 +48,8 @@ def measure(bench: Bench) -> Report:
         f"; neighbours {verdict(seen)}, p95 "
         + ", ".join(f"{name} {1000 * p(each.seconds, 95):.0f} ms" for name, each in seen.items())
         + f"; memory own + shm, MB: before {most.before}, at the end {most.after}, {bench.settle_s:g} s later "
-        f"{after}, most of it of {server.grown(sizes, server.by_model(bench.address, python_models))}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
+        f"{after}, most of it of {server.grown(sizes, server.by_model(bench.address, python_models))}; "
+        f"restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
     )
     return report
 
@@ -66,17 +67,16 @@ def _over_grpc(bench: Bench, model: str, random: Random, count: int) -> list[Out
     requests = [grpc_request(random, model) for _ in range(count)]
     streamed = catalogue.is_decoupled(model)
     with Caller(bench.address.grpc, DEADLINE_S) as caller:
-        # One stream at a time on a connection, see wire.STREAM_METADATA.
-        return _all(lambda request: caller.ask(request, streamed), requests, 1 if streamed else AT_A_TIME)
+        return _all(lambda request: caller.ask(request, streamed), requests)
 
 
 def _over_http(bench: Bench, model: str, random: Random, count: int) -> list[Outcome]:
     requests = [http_request(random, model) for _ in range(count)]
-    return _all(lambda request: post(bench.address.http, *request, DEADLINE_S), requests, AT_A_TIME)
+    return _all(lambda request: post(bench.address.http, *request, DEADLINE_S), requests)
 
 
-def _all(ask: Callable[[Any], Outcome], requests: Sequence[Any], at_a_time: int) -> list[Outcome]:
-    with ThreadPoolExecutor(at_a_time) as pool:
+def _all(ask: Callable[[Any], Outcome], requests: Sequence[Any]) -> list[Outcome]:
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
         return list(pool.map(ask, requests))
 
 

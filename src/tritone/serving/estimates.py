@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 COMPRESSED = 16_000  # bytes of a second of MP3 or Opus at 128 kbit/s
+DIGIT = 5
 GROWTH = 1.5  # of the time for a picture with its pixels
 TYPED_S = 0.1  # a question that was typed costs about this much of hearing
 
@@ -28,8 +29,8 @@ def seconds_of_sound(audio_bytes: bytes | None = None, **_: Any) -> float:
 
 
 def characters(text: str = "", **_: Any) -> float:
-    """Length of a text that is to be spoken."""
-    return float(max(len(text), 1))
+    """Length of a text that is to be spoken; a digit is said with as many letters as DIGIT."""
+    return float(max(len(text) + (DIGIT - 1) * sum(map(str.isdigit, text)), 1))
 
 
 def picture_steps(folder: Path, default_steps: int) -> Callable[..., float]:
