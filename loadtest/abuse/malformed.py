@@ -42,14 +42,13 @@ def measure(bench: Bench) -> Report:
     report.rows += [_row(*key, found) for key, found in outcomes.items() if any(map(_fault, found))]
     time.sleep(bench.settle_s)
     report.missed += _missed(bench, every, most.restarts, seen)
-    after = server.memory(bench.address)
+    after, grown = server.memory(bench.address), server.grown(sizes, server.by_model(bench.address, python_models))
     report.rows.append(_claim(bench, report.missed))
     report.title += (
         f"; neighbours {verdict(seen)}, p95 "
         + ", ".join(f"{name} {1000 * p(each.seconds, 95):.0f} ms" for name, each in seen.items())
         + f"; memory own + shm, MB: before {most.before}, at the end {most.after}, {bench.settle_s:g} s later "
-        f"{after}, most of it of {server.grown(sizes, server.by_model(bench.address, python_models))}; "
-        f"restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
+        f"{after}, most of it of {grown}; restarts {most.restarts:g}; neighbours of {', '.join(ORDINARY)}"
     )
     return report
 

@@ -26,6 +26,7 @@ from functools import cache
 from pathlib import Path
 
 BEAT_S = 0.5
+LISTED_S = 0.25
 DRAINING = "draining"  # the file whose existence tells all doors to refuse new requests: the server is stopping
 TOKEN = "token"  # noqa: S105  # the file's name
 FOLDER = "TRITONE_PULSE"
@@ -121,13 +122,41 @@ def remove_dead(where: Path) -> None:
 
 def _read(file: Path) -> Pulse | None:
     try:
-        fields = _LAYOUT.unpack(file.read_bytes()[: _LAYOUT.size])
+        page = file.read_bytes()
+        return _pulse(file.name, not is_dead(file.parent, file.name), page)
     except (OSError, struct.error):  # just removed, or not written yet
         return None
-    model, pid, _ = file.name.rsplit(".", 2)
-    ill = fields[-1].rstrip(b"\0").decode("utf-8", "replace")
-    alive = not is_dead(file.parent, file.name)
-    return Pulse(model.partition("#")[0], int(pid), alive, *fields[:-1], ill)  # type: ignore[call-arg]
+
+
+def _pulse(name: str, alive: bool, page: bytes) -> Pulse:
+    model, pid, _ = name.rsplit(".", 2)
+    *numbers, ill = _LAYOUT.unpack_from(page)
+    said = ill.rstrip(b"\0").decode("utf-8", "replace")
+    return Pulse(model.partition("#")[0], int(pid), alive, *numbers, said)  # type: ignore[call-arg]
+
+
+class Pages:
+    """The pulses of one model's living processes, for whoever looks at every request: their pages stay mapped."""
+
+    def __init__(self, where: Path, model: str) -> None:
+        self._where, self._model = where, model
+        self._pages: list[tuple[str, mmap.mmap]] = []
+        self._listed = -LISTED_S
+
+    def read(self) -> list[Pulse]:
+        """As they are now; who lives is looked up every LISTED_S."""
+        if time.monotonic() - self._listed > LISTED_S:
+            self._pages = list(self._open())
+            self._listed = time.monotonic()
+        return [_pulse(name, True, page[:]) for name, page in self._pages]
+
+    def _open(self) -> Iterator[tuple[str, mmap.mmap]]:
+        for file in sorted(self._where.glob(f"{self._model}[.#]*.pulse")):
+            # Gone meanwhile, or not written yet.
+            with contextlib.suppress(OSError, ValueError), file.open("rb") as opened:
+                page = mmap.mmap(opened.fileno(), _LAYOUT.size, access=mmap.ACCESS_READ)
+                if not is_dead(self._where, file.name):
+                    yield file.name, page
 
 
 class Heart:

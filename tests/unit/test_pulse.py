@@ -51,6 +51,16 @@ def test_it_beats_by_itself(tmp_path):
     wait_until(lambda: only(tmp_path).beat > first)
 
 
+def test_who_looks_often_sees_what_is_written_at_once_and_a_dead_process_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(pulse, "LISTED_S", 0.0)
+    heart, dead = Heart("m", tmp_path), "m.1.pulse"
+    (tmp_path / dead).write_bytes((tmp_path / heart.name).read_bytes())
+    pages = pulse.Pages(tmp_path, heart.name.split(".")[0])
+    for progress in range(3):
+        assert [(each.pid, each.progress) for each in pages.read()] == [(os.getpid(), progress)]
+        heart.progressed()
+
+
 def test_the_first_fault_makes_ill_for_good(tmp_path):
     heart, fault = Heart("m", tmp_path), ["its engine is lost"]
     heart.faults.append(lambda: fault[0])

@@ -138,11 +138,9 @@ class Passage:
     def __init__(self, name: str, step: str, where: Path, max_wait_s: float, doors: int = 1) -> None:
         """`step`: the model that does the work. `doors`: how many processes give out tickets for it."""
         self.name, self.max_wait_s = name, max_wait_s
-        self._step, self._where, self._doors = step, where, doors
+        self._pages, self._doors = pulse.Pages(where, step), doors
         self._tickets: deque[int] = deque()
         self._lock = threading.Lock()
-        self._known: list[pulse.Pulse] = []
-        self._looked = 0.0
 
     def admit(self, rows: int = 1) -> list[int]:
         """Tickets for the next rows.
@@ -159,18 +157,13 @@ class Passage:
             return tickets
 
     def _wait(self, now: int) -> float:
-        # A look at the other process's page costs some 20 µs: not for every row of a batch.
-        if now - self._looked > 2e6:
-            self._known, self._looked = [p for p in self._pulses() if p.alive], now
-        seen = max((p.seen for p in self._known), default=0)
+        known = self._pages.read()
+        seen = max((p.seen for p in known), default=0)
         oldest = now - int(1e9 * (2 * self.max_wait_s + SLACK_S))
         while self._tickets and self._tickets[0] <= max(seen, oldest):
             self._tickets.popleft()
-        pace = sum(p.pace for p in self._known)
+        pace = sum(p.pace for p in known)
         return self._doors * len(self._tickets) / pace if pace else 0.0
-
-    def _pulses(self) -> list[pulse.Pulse]:
-        return pulse.read(self._where, self._step)
 
 
 def late(name: str, wait: float, limit: float) -> Unavailable:

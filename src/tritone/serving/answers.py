@@ -45,6 +45,13 @@ class Answers:
             return await in_thread(self.response, request, rows)
         return self.response(request, rows)
 
+    def say_last(self, request: Request, response: Any) -> None:
+        """Send a response with FINAL. Blocks; where it can't be sent, the caller hears so."""
+        try:
+            request.sender.send(response, final=True)
+        except Exception as error:  # such as no memory to share for so large an answer
+            request.sender.send(self.failure(request, error), final=True)
+
     def failure(self, request: Request, error: BaseException) -> Any:
         """The error response. An unexpected error is logged by type and place: its words may be the caller's."""
         code, message = code_of(error), str(error) or "the request was cancelled"

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-POLL_S = 0.05  # how often a request is asked whether its caller has left …
-POLLS_A_SECOND = 400  # … but no more questions than these: each is a message to the server's process and back
+POLL_S = 0.05  # how often a request as old as this is asked whether its caller has left …
+POLLS_A_SECOND = 200  # … but no more questions than these: each is a message to the server's process and back
 WORKING_THREADS = 8  # for work of this process: log-mel, PNG files
 STUCK_S = 30.0  # a loop that takes so long to come round does not serve anybody
 
@@ -28,6 +28,7 @@ class Work:
     has_left: Callable[[], bool]  # whether the caller has gone; may block
     leave: Callable[[], None]
     task: asyncio.Task[None] | None = None
+    started: float = field(default_factory=time.monotonic)
 
 
 class InFlight:
@@ -99,8 +100,10 @@ class InFlight:
             self._started.clear()
             started = time.monotonic()
             for key, work in list(self._works.items()):
+                self._started.set()
+                if started - work.started < POLL_S or key not in self._works:
+                    continue
                 if work.has_left():
                     self.cancel(key)
                 time.sleep(1 / POLLS_A_SECOND)
-                self._started.set()
             time.sleep(max(POLL_S - (time.monotonic() - started), 0.0))

@@ -295,12 +295,17 @@ class Model:
         await self._send(request, pb_utils.InferenceResponse([]), final=True)
 
     async def _send(self, request: Request, response: Any = None, final: bool = False) -> None:
-        """Send on a thread, as a caller who is killed meanwhile would keep this thread for ever."""
-        if not request.is_abandoned():
-            with contextlib.suppress(Hopeless):
-                await self._sends.run(
-                    request.sender.send, response, final, hopeless=lambda: "gone" if request.is_abandoned() else ""
-                )
+        """Send on a thread, as a caller who is killed meanwhile would keep this one for ever.
+
+        Nobody waits for the last word: what follows it is the end of the request.
+        """
+        if request.is_abandoned():
+            return
+        if final:
+            self._sends.submit(self._answers.say_last, request, response)
+            return
+        with contextlib.suppress(Hopeless):
+            await self._sends.run(request.sender.send, response, hopeless=lambda: "gone" * request.is_abandoned())
 
     # ---- what all requests go through
 
@@ -376,7 +381,7 @@ class Model:
         """The answer, to be returned; or sent, on a thread: see `_send`."""
         request.response = response
         if request.by_sender:
-            self._sends.submit(request.sender.send, response, True)
+            self._sends.submit(self._answers.say_last, request, response)
 
     @cached_property
     def _in_flight(self) -> InFlight:

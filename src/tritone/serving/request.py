@@ -45,8 +45,8 @@ class Sender:
         flags = {"flags": pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL} if final else {}
         with self._lock:
             if not self._finished:
-                self._finished = final
                 self._sender.send(**({"response": response} if response is not None else {}), **flags)
+                self._finished = final
 
     def is_cancelled(self) -> bool:
         """Whether the caller has left; False while something is being sent to him."""

@@ -251,6 +251,26 @@ def test_a_stream_that_fails_midway_sends_the_error_and_final():
     assert second.error().message() == "too long"
 
 
+def test_an_answer_that_cannot_be_sent_becomes_an_error_that_can(monkeypatch):
+    """As when the memory that processes share has no room for it."""
+    send = pb_utils.ResponseSender.send
+
+    def only_small(self, response=None, flags=0):
+        if response is not None and response.output_tensors():
+            raise RuntimeError("Failed to increase the shared memory pool size")
+        send(self, response, flags)
+
+    monkeypatch.setattr(pb_utils.ResponseSender, "send", only_small)
+
+    async def infer(text):
+        return {"text": text}
+
+    one = request("a")
+    later(make_model(), [one], infer)
+    [[response]] = finish(one)
+    assert response.error().code() == INTERNAL
+
+
 def endless(stopped):
     async def generate(text):
         try:
