@@ -8,6 +8,9 @@ import torch
 _PULSES = tempfile.TemporaryDirectory(prefix="tritone-test-")
 os.environ["TRITONE_PULSE"] = _PULSES.name
 
+# Nothing in this process steps back (`tritone.priority`): it could not come forward again.
+os.setpriority = lambda *_: None
+
 
 @pytest.fixture(autouse=True)
 def seed():

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
+from tritone.priority import step_back
+
 
 def share_rows(network: Callable[..., torch.Tensor], device: str) -> Callable[..., torch.Tensor]:
     """The network with its rows shared among threads where it runs on the CPU; a GPU computes them at once anyway."""
@@ -25,7 +27,7 @@ class RowThreads:
         """Share the rows among so many threads; None: as many as torch would use."""
         self._network = network
         self._threads = threads or torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self._threads)
+        self._pool = ThreadPoolExecutor(self._threads, "rows", step_back)
 
     def __call__(self, *tensors: torch.Tensor) -> torch.Tensor:
         """Call the network on tensors (n, ...), each thread with about as many rows, and join its outputs (n, ...)."""

@@ -19,6 +19,7 @@ from tritone.language.decoder import Decoder
 from tritone.language.engine_statistics import Statistics
 from tritone.language.sampling import Sampler, choose
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
+from tritone.priority import step_back
 
 
 @dataclass(eq=False)
@@ -101,6 +102,7 @@ class Engine:
     def _run(self) -> None:
         """Work until closed. Whatever ends the thread, nobody is left waiting."""
         end: Exception = Unavailable("the engine was closed")
+        step_back()
         try:
             self._work()
         except Exception as error:

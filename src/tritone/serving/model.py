@@ -34,6 +34,7 @@ import triton_python_backend_utils as pb_utils
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone import pulse
+from tritone.priority import process_steps_back
 from tritone.serving import bls
 from tritone.serving.admission import Door, Pace, Ticket, Work
 from tritone.serving.answers import Answers
@@ -87,7 +88,7 @@ class Model:
         self._answers = Answers(self.name, self.config["output"], self.heart)
         self._pace = Pace()
         self._probe: Callable[[], Any] = lambda: None
-        cancelled = Cancellations(self.heart, self._cancel)
+        cancelled = Cancellations(self.heart, lambda number: self._in_flight.cancel(number))
         self.heart.faults += [cancelled.fault, bls.calls.fault]
         self._entrance = Entrance(self.name, self.config["input"], self._parameters, self.heart, cancelled)
 
@@ -136,9 +137,7 @@ class Model:
     def run_each(self, requests: Sequence[Any], infer: Callable[..., Row]) -> list[Any]:
         """Call `infer(**inputs)` for each row of each request; a failure stays with its request."""
         with self.heart.executing():
-            return [
-                self._run([raw], lambda **row: row, lambda rows: [infer(**row) for row in rows])[0] for raw in requests
-            ]
+            return [self._run([raw], dict, lambda rows: [infer(**row) for row in rows])[0] for raw in requests]
 
     def run_batched(
         self, requests: Sequence[Any], prepare: Callable[..., Item], infer: Callable[[list[Item]], list[Row]]
@@ -148,7 +147,7 @@ class Model:
         A row that `prepare` refuses fails its request alone. Where `infer` fails, every request is run again by
         itself, so that only the one at fault fails.
         """
-        with self.heart.executing():
+        with self._computing():
             return self._run(requests, prepare, infer)
 
     def _run(
@@ -185,7 +184,7 @@ class Model:
                     request, pb_utils.InferenceResponse([from_torch(name, parts[name][index]) for name in wanted])
                 )
 
-        with self.heart.executing():
+        with self._computing():
             received = [self._received(raw) for raw in requests]
             self._answer(received, together)
             return [request.response for request in received]
@@ -213,8 +212,13 @@ class Model:
             if left := sum(request.response is None for request in requests):
                 raise RuntimeError(f"{left} requests were left without all their rows")
 
-        with self.heart.executing():
+        with self._computing():
             self._answer([self._prepared(raw, prepare, by_sender=True) for raw in requests], together)
+
+    def _computing(self) -> contextlib.AbstractContextManager[None]:
+        """While a network computes on Triton's thread: its process lets those go first that answer callers."""
+        process_steps_back()
+        return self.heart.executing()
 
     # ---- answers that come later
 
@@ -394,6 +398,3 @@ class Model:
         sends = WaitingThreads("responses", SENDING_THREADS)
         self.watch(sends.fault)
         return sends
-
-    def _cancel(self, number: str) -> None:
-        self._in_flight.cancel(number)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from tritone.priority import step_back
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -43,6 +45,7 @@ class Worker(Generic[Item, Result]):
         return await asyncio.wrap_future(future)
 
     def _run(self) -> None:
+        step_back()
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
