@@ -63,7 +63,7 @@ def check_shared_memory(models: Sequence[Model], free: int | None = None) -> str
     least = LEAST_BYTES * sum(model.stubs for model in models)
     most = sum(model.stubs * (REGION_BYTES + largest_request(model, models)) for model in models)
     has = f"{SHARED_MEMORY} has {free // MIB} MiB free"
-    larger = "give it more, such as docker run --shm-size 2g, or start fewer with --models"
+    larger = "give it more, such as docker run --shm-size 4g, or start fewer with --models"
     if free < least:
         raise CannotStart(f"{has}, and {len(models)} models need {least // MIB} MiB to start: {larger}")
     if free < most:

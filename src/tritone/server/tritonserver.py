@@ -26,6 +26,8 @@ WHEEL = "nvidia-pytriton"
 WHEEL_SERVER = (2, 51)  # nvidia-pytriton 0.7.0
 WITHOUT_HOLES = (2, 71)  # 26.07: the last published hole so far is mended there (SECURITY.md)
 NUMPY_2 = (2, 52)  # first server whose stub can read arrays of numpy 2 (release notes 24.11)
+BOUNDED = (2, 59)  # first server that bounds an HTTP body (release notes 25.06), by default at 64 MiB
+MOST_BODY = 384 * 2**20  # bytes: eight pictures of 32 MiB in base64, the largest request that our models take
 # Closed to clients: who may register shared memory can read other callers' data, who may load models runs code.
 CLOSED_APIS = "shared-memory,model-repository,trace,logging"
 KEY_HEADER = "tritone-key"
@@ -173,6 +175,7 @@ def command(server: Tritonserver, scratch: Path, ports: Ports, key: str) -> list
     """
     closed = f"{CLOSED_APIS}:{KEY_HEADER}={key}"
     wheel = [f"--backend-directory={scratch / 'backends'}", f"--cache-directory={server.wheel}/caches"]
+    bounded = server.version is not None and server.version >= BOUNDED
     return [
         str(server.binary),
         *(wheel if server.wheel else []),
@@ -183,6 +186,7 @@ def command(server: Tritonserver, scratch: Path, ports: Ports, key: str) -> list
         f"--grpc-address={ports.host}",
         f"--metrics-address={ports.metrics_host}",
         f"--http-port={ports.http}",
+        *([f"--http-max-input-size={MOST_BODY}"] if bounded else []),
         f"--grpc-port={ports.grpc}",
         f"--metrics-port={ports.metrics}",
         f"--http-restricted-api={closed}",
@@ -205,6 +209,9 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
         # step of a 7B LLaVA takes 56 ms with it and 20 ms without (docs/gpu.md).
         "TORCH_CUDNN_SDPA_DEPRIORITIZED": "1",
     }
+    if not os.access(Path.home(), os.W_OK):  # as NVIDIA's image has it for its user, and any read-only root
+        # numba, below librosa, keeps what it compiles beside the package or at home, and fails where it can do neither.
+        tuning["NUMBA_CACHE_DIR"] = str(scratch / "numba")
     env = {**tuning, **os.environ}
     env |= {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1"}
     if checkpoints:

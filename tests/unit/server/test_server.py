@@ -190,6 +190,22 @@ class TestCommandAndEnvironment:
         opened = tritonserver.command(self.IMAGE, tmp_path, Ports("0.0.0.0", 1, 2, 3, 4, "10.0.0.1"), "secret")
         assert {"--http-address=0.0.0.0", "--grpc-address=0.0.0.0", "--metrics-address=10.0.0.1"} <= set(opened)
 
+    @pytest.mark.parametrize(("version", "bounded"), [((2, 51), False), ((2, 59), True), (None, False)])
+    def test_a_server_that_bounds_http_bodies_takes_our_largest_request(self, tmp_path, version, bounded):
+        server = Tritonserver(self.IMAGE.binary, "here", version=version)
+        arguments = tritonserver.command(server, tmp_path, self.PORTS, "secret")
+        options = [argument for argument in arguments if argument.startswith("--http-max-input-size=")]
+        pictures = 8 * 33_554_432  # max_pictures and max_image_bytes of `llava`
+        assert bool(options) == bounded
+        assert all(int(option.partition("=")[2]) > pictures * 4 / 3 for option in options)
+
+    def test_a_user_without_a_home_still_has_a_place_for_compiled_code(self, tmp_path, monkeypatch):
+        """Tacotron's features come from librosa, whose numba functions need one to be imported at all."""
+        monkeypatch.setenv("HOME", "/nonexistent")
+        monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+        env = tritonserver.environment(self.IMAGE, tmp_path, None)
+        assert env["NUMBA_CACHE_DIR"] == str(tmp_path / "numba")
+
     def test_what_the_user_tuned_stays_and_downloads_stay_off(self, tmp_path, monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", "7")
         monkeypatch.setenv("HF_HUB_OFFLINE", "0")
