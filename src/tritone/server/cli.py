@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from tritone import checkpoints, pulse
-from tritone.server import leftovers, repository, server_log, start_checks, tritonserver
+from tritone.server import gpu_memory, leftovers, repository, server_log, start_checks, tritonserver
 from tritone.server.announcer import Announcer
 from tritone.server.control import Control
 from tritone.server.process import ServerProcess
@@ -166,7 +166,11 @@ def _plan(
     models = repository.select(repository.read(repositories, config_name), names)
     folder = start_checks.checkpoint_folder(models)
     leftovers.remove()  # what dead runs hold of the shared memory is free now
-    warnings = [start_checks.check_shared_memory(models), tritonserver.exposure_warning(ports, found.version) or ""]
+    warnings = [
+        start_checks.check_shared_memory(models),
+        gpu_memory.check(models),
+        tritonserver.exposure_warning(ports, found.version) or "",
+    ]
     told = [warning for warning in warnings if warning]
     return Plan(found, repositories, models, config_name, folder, ports, policy, stopping, ready_grace_s, told)
 

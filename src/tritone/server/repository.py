@@ -34,7 +34,7 @@ class Model:
     @property
     def checkpoint(self) -> str | None:
         """The logical name of the checkpoint it loads, from its parameter `checkpoint`."""
-        return self._parameter("checkpoint") or None
+        return self.parameter("checkpoint") or None
 
     @property
     def children(self) -> tuple[str, ...]:
@@ -43,12 +43,12 @@ class Model:
         Triton knows nothing of the latter, so that a pipeline names them in its parameter `calls`.
         """
         steps = [step.model_name for step in self.config.ensemble_scheduling.step]
-        calls = [name.strip() for name in self._parameter("calls").split(",")]
+        calls = [name.strip() for name in self.parameter("calls").split(",")]
         return tuple(name for name in [*steps, *calls] if name)
 
     def number(self, key: str) -> int:
         """A whole number among its parameters; 0 if it has none of that name."""
-        value = self._parameter(key)
+        value = self.parameter(key)
         return int(value) if value.isdecimal() else 0
 
     @property
@@ -58,7 +58,13 @@ class Model:
             return 0
         return sum(max(1, group.count) * max(1, len(group.gpus)) for group in self.config.instance_group) or 1
 
-    def _parameter(self, key: str) -> str:
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its instances run on GPUs."""
+        return any(group.kind == model_config_pb2.ModelInstanceGroup.KIND_GPU for group in self.config.instance_group)
+
+    def parameter(self, key: str) -> str:
+        """One of its parameters; "" if it has none of that name."""
         parameters = self.config.parameters
         return str(parameters[key].string_value) if key in parameters else ""
 

@@ -1,0 +1,179 @@
+"""What the models will take of a GPU, added up before they are loaded. Sizes are bytes.
+
+    weights      what the checkpoint's safetensors files say, in the numbers that are served
+    cache        memory that a model takes when it loads: keys and values of the answers in progress
+    requests     what its largest batch takes for the time being
+    context      CUDA's own, and cuBLAS', in each process
+
+The constants were measured on one card (docs/gpu.md); what the models really take differs with the libraries.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import safe_open
+
+from tritone import checkpoints
+from tritone.server.repository import CannotStart, Model
+
+GIB = 2**30
+CONTEXT = int(0.6 * GIB)
+SMALL = GIB // 2  # what a batch of an encoder takes
+# Of one number of latents in a step of Stable Diffusion's UNet, and of one pixel that its autoencoder decodes, for each
+# channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
+A_LATENT, A_PIXEL = 16, 16
+HALF = 2  # bytes of a float16
+BYTES = {"int8": 1.0, "nf4": 0.6, "float32": 4.0}  # of a weight; nf4 with its scales. All others: HALF
+# Folders of a diffusers checkpoint that each model loads; other checkpoints are loaded as a whole.
+PARTS = {
+    "sd_text_encoder": ("text_encoder",),
+    "sd_unet": ("unet",),
+    "sd_vae_decoder": ("vae", "safety_checker"),
+    "sd_vae_encoder": ("vae",),
+}
+
+
+@dataclass(frozen=True)
+class Need:
+    """What one process of a model takes of a GPU."""
+
+    model: str
+    weights: int
+    cache: int = 0
+    requests: int = SMALL
+    context: int = CONTEXT
+
+    @property
+    def idle(self) -> int:
+        """Without any request."""
+        return self.weights + self.cache + self.context
+
+    @property
+    def most(self) -> int:
+        """With the largest that it takes."""
+        return self.idle + self.requests
+
+
+def needs(models: Sequence[Model]) -> list[Need]:
+    """Those of the models that run on a GPU and have a checkpoint; the largest first.
+
+    Raises: MissingCheckpoint.
+    """
+    named = {model.name: model for model in models}
+    found = [_need(model, named) for model in models if model.checkpoint and model.on_gpu]
+    return sorted(found, key=lambda need: -need.most)
+
+
+def check(models: Sequence[Model], free: Mapping[int, int] | None = None) -> str:
+    """Compare the free memory of each GPU with what the models take; returns a warning, or "" where there is plenty.
+
+    `free` is the GPUs' by index; None asks the driver. Every GPU is held against the whole sum, as Triton starts each
+    model on every one unless its `gpus` say otherwise.
+    Raises: CannotStart: they would not even load.
+    """
+    wanted = needs(models)
+    for gpu, size in sorted((free_memory() if free is None else free).items()) if wanted else ():
+        has = f"GPU {gpu} has {size / GIB:.1f} GiB free"
+        remedy = "start fewer with --models, give llava fewer slots or a quantization, or sd_vae_decoder slicing"
+        if (least := sum(need.idle for need in wanted)) > size:
+            raise CannotStart(f"{has}, and these models take {least / GIB:.1f} GiB ({_sums(wanted)}): {remedy}")
+        if (most := sum(need.most for need in wanted)) > size:
+            return f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
+    return ""
+
+
+def free_memory() -> dict[int, int]:
+    """What nvidia-smi says of each GPU that this process may use; nothing where it is missing or does not answer."""
+    smi = shutil.which("nvidia-smi")
+    if smi is None:
+        return {}
+    query = [smi, "--query-gpu=index,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()  # noqa: S603
+        free = {int(index): int(mib) * 2**20 for index, mib in (line.split(",") for line in lines)}
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "").split(",")
+    return {gpu: size for gpu, size in free.items() if str(gpu) in visible} if visible[0].isdecimal() else free
+
+
+def _sums(wanted: Sequence[Need]) -> str:
+    return ", ".join(f"{need.model} {need.idle / GIB:.1f}" for need in wanted)
+
+
+def _need(model: Model, models: Mapping[str, Model]) -> Need:
+    folder = checkpoints.path(str(model.checkpoint))
+    number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype"), float(HALF)))
+    weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
+    config = _json(folder / "config.json")
+    if "text_config" in config and "vision_config" in config and model.number("max_length"):
+        return Need(model.name, weights, *_llava(config["text_config"], model))
+    if config.get("model_type") == "whisper":
+        return Need(model.name, weights, requests=_whisper(config, int(model.config.max_batch_size)))
+    if model.name in ("sd_unet", "sd_vae_decoder", "sd_vae_encoder"):
+        return Need(model.name, weights, requests=_diffusion(model.name, folder, models))
+    return Need(model.name, weights)
+
+
+def _llava(text: Mapping[str, Any], model: Model) -> tuple[int, int]:
+    """Cache of all slots, one where `slots` is 0 (as many as fit); and what a stretch of prompts takes."""
+    slots = model.number("slots") or 1
+    heads = text["num_attention_heads"]
+    width = text.get("head_dim") or text["hidden_size"] // heads
+    token = 2 * HALF * text["num_hidden_layers"] * text.get("num_key_value_heads", heads) * width
+    layer = 3 * HALF * text["intermediate_size"]  # of a token: gate, up and their product
+    return slots * model.number("max_length") * token, slots * model.number("prefill_chunk") * layer + SMALL
+
+
+def _whisper(config: Mapping[str, Any], windows: int) -> int:
+    """Keys and values of what was heard, twice while finished windows are taken out, and of the texts."""
+    place = 2 * HALF * config["decoder_layers"] * config["d_model"]
+    return windows * place * (2 * config["max_source_positions"] + config["max_target_positions"])
+
+
+def _diffusion(name: str, folder: Path, models: Mapping[str, Model]) -> int:
+    """What the pipeline's largest call takes: see `tritone.drawing.call_joining`."""
+    pipeline = models.get("stable_diffusion")
+    if pipeline is None or not pipeline.number("max_values"):
+        return 2 * GIB
+    values, side = pipeline.number("max_values"), pipeline.number("max_side")
+    vae = _json(folder / "vae" / "config.json")
+    if name == "sd_unet":
+        return int(values * A_LATENT * _json(folder / "unet" / "config.json")["block_out_channels"][0])
+    factor = 2 ** (len(vae["block_out_channels"]) - 1)
+    together = min(values // vae["latent_channels"] * factor**2, pipeline.number("max_pictures") * side**2)
+    pixels = side**2 if models[name].parameter("slicing") == "true" else max(together, side**2)
+    return int(pixels * A_PIXEL * vae["block_out_channels"][0])
+
+
+def parameters(folder: Path) -> int:
+    """How many numbers the weights in a folder have, without reading them; 0 where there are none.
+
+    Of several safetensors files those that an index names; else the one with the usual name, or all. Coqui's and other
+    files count as float32.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    for index in folder.glob("*.safetensors.index.json"):
+        files = [folder / name for name in sorted(set(_json(index)["weight_map"].values()))]
+    usual = [file for file in files if file.name in ("model.safetensors", "diffusion_pytorch_model.safetensors")]
+    if files:
+        return sum(map(_numbers, usual or files))
+    return sum(file.stat().st_size // 4 for file in folder.glob("*.pth"))
+
+
+def _numbers(file: Path) -> int:
+    with safe_open(file, framework="numpy") as opened:
+        return sum(math.prod(opened.get_slice(name).get_shape()) for name in opened.keys())  # noqa: SIM118
+
+
+def _json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
