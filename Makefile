@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve test check loadtest abuse bench clean
+.PHONY: help setup checkpoints demo serve test check loadtest abuse gpu bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -50,6 +50,9 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 
 abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tables, and what must not be
 	@PYTHONPATH=loadtest $(BIN)/python -m abuse --seconds 10 --settle 10
+
+gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; about eight minutes
+	@$(BIN)/python scripts/check_gpu.py
 
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.

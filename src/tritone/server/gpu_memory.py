@@ -137,7 +137,7 @@ def _llava(text: Mapping[str, Any], model: Model) -> tuple[int, int]:
 def _whisper(config: Mapping[str, Any], windows: int) -> int:
     """Keys and values of what was heard, twice while finished windows are taken out, and of the texts."""
     place = 2 * HALF * config["decoder_layers"] * config["d_model"]
-    return windows * place * (2 * config["max_source_positions"] + config["max_target_positions"])
+    return int(windows * place * (2 * config["max_source_positions"] + config["max_target_positions"]))
 
 
 def _diffusion(name: str, folder: Path, models: Mapping[str, Model]) -> int:

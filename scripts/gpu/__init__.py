@@ -1,0 +1,1 @@
+"""What `check_gpu.py` looks at, one part a module: networks of the true sizes with random weights, and the server."""
