@@ -66,7 +66,7 @@ def networks(folder, predict_noise=None):
     async def encode_prompt(prompts):
         return encoder.encode(prompts)
 
-    async def predict(latents, timestep, states):
+    async def predict(latents, timestep, states, steps_left):
         return unet(latents, timestep[:, None], states)["noise_pred"]
 
     async def decode_latents(latents):

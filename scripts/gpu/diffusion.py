@@ -112,7 +112,9 @@ def _networks(card: Card, unet: Any, vae: Any) -> Networks:
     async def encode_prompt(_: list[str]) -> torch.Tensor:
         return embeds
 
-    async def predict_noise(latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    async def predict_noise(
+        latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor, steps_left: int
+    ) -> torch.Tensor:
         noise: torch.Tensor = unet(latents.to(card.dtype), timestep, states.to(card.dtype), return_dict=False)[0]
         return noise.float()
 

@@ -156,9 +156,11 @@ def served_networks(
         out = await call_rows("sd_text_encoder", {"prompt": prompts}, ["prompt_embeds"], device)
         return out["prompt_embeds"]
 
-    async def predict_noise(latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
+    async def predict_noise(
+        latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor, steps_left: int
+    ) -> torch.Tensor:
         rows = {"latents": latents, "timestep": timestep[:, None], "encoder_hidden_states": states}
-        return (await unet(rows))["noise_pred"]
+        return (await unet(rows, steps_left))["noise_pred"]
 
     async def decode_latents(latents: torch.Tensor) -> Decoded:
         out = await decoder({"latents": latents})

@@ -134,8 +134,9 @@ class Networks:
     """The callables that the loop waits for. Tensors are float32, on `device`, and have a batch axis."""
 
     encode_prompt: Callable[[list[str]], Awaitable[torch.Tensor]]  # (n, tokens, width)
-    # latents (n, channels, h, w), timestep (n,), encoder_hidden_states (n, tokens, width) -> noise_pred like latents
-    predict_noise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Awaitable[torch.Tensor]]
+    # latents (n, channels, h, w), timestep (n,), encoder_hidden_states (n, tokens, width), and how many steps are left,
+    # this one included -> noise_pred like latents
+    predict_noise: Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], Awaitable[torch.Tensor]]
     decode_latents: Callable[[torch.Tensor], Awaitable[Decoded]]
     encode_image: Callable[[torch.Tensor], Awaitable[Posterior]]  # pixel values (1, 3, height, width) in -1..1
     device: str = "cpu"
@@ -259,7 +260,7 @@ async def denoise(job: Job, checkpoint: Checkpoint, networks: Networks) -> Async
         if start.extra_channels is not None:
             model_input = torch.cat([model_input, start.extra_channels.repeat(2 if job.guided else 1, 1, 1, 1)], dim=1)
         rows = timestep.to(torch.float32).expand(len(model_input))
-        noise_pred = await networks.predict_noise(model_input, rows, prompt_embeds)
+        noise_pred = await networks.predict_noise(model_input, rows, prompt_embeds, len(timesteps) - index)
         if job.guided:
             unconditional, conditional = noise_pred.chunk(2)
             noise_pred = unconditional + job.guidance_scale * (conditional - unconditional)

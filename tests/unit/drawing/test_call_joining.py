@@ -1,6 +1,8 @@
 """Steps of different users in one call: who goes with whom, who waits for how long, who fails."""
 
 import asyncio
+import statistics
+import types
 
 import pytest
 import torch
@@ -32,8 +34,8 @@ def rows(value, count=2, side=4):
 async def image(joined, steps, value=0.0, side=4, count=2):
     """A denoising loop: each step's result is the next one's input."""
     inputs = rows(value, count, side)
-    for _ in range(steps):
-        inputs["latents"] = (await joined(inputs))["noise_pred"]
+    for left in range(steps, 0, -1):
+        inputs["latents"] = (await joined(inputs, left))["noise_pred"]
     return inputs["latents"]
 
 
@@ -113,7 +115,8 @@ def test_whoever_is_cancelled_is_in_no_later_call_and_the_others_go_on():
     async def run():
         joined = JoinedCalls(unet := Unet(0.02), 32)
         staying, leaving = (asyncio.create_task(image(joined, 8)) for _ in range(2))
-        await asyncio.sleep(0.05)  # in the third call
+        while len(unet.calls) < 3:
+            await asyncio.sleep(0.001)
         leaving.cancel()
         assert (await staying == 8).all()
         with pytest.raises(asyncio.CancelledError):
@@ -163,51 +166,65 @@ def test_of_large_pictures_fewer_rows_go_in_a_call_be_they_of_one_request_or_of_
     assert sorted(asyncio.run(run())) == [1, 1, 2, 2, 4, 4]  # first come, first served
 
 
-class Slow(Unet):
-    """Takes as long as its pictures are large, and notes each call's size and end."""
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only networks move."""
+    clock = types.SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(call_joining, "time", clock)
+    return clock
+
+
+class Timed(Unet):
+    """Takes `own` + `row` seconds a row of side 4 by the clock, and more as its pictures are larger."""
+
+    def __init__(self, clock, own, row):
+        super().__init__(0.001)
+        self.clock, self.own, self.row, self.sides = clock, own, row, []
 
     async def __call__(self, inputs):
+        count, side = len(inputs["latents"]), inputs["latents"].shape[-1]
+        self.sides.append(side)
         outputs = await super().__call__(inputs)
-        side = inputs["latents"].shape[-1]
-        await asyncio.sleep(side / 400)
-        self.calls[-1] = side
+        self.clock.now += self.own + self.row * count * side / 4
         return outputs
 
 
-def test_a_small_picture_waits_for_one_call_of_large_ones_and_then_has_as_much_of_the_time():
+def test_a_small_picture_waits_for_one_call_of_large_ones_and_then_has_as_much_of_the_time(clock):
     async def run():
-        joined = JoinedCalls(unet := Slow(0), 2)
-        large = [asyncio.create_task(image(joined, 2, side=64)) for _ in range(4)]  # 0.16 s a call
-        await asyncio.sleep(0.05)
-        await image(joined, 8)  # 0.01 s a call
-        before = list(unet.calls)
+        joined = JoinedCalls(unet := Timed(clock, 0.0, 0.01), 2)
+        large = [asyncio.create_task(image(joined, 2, side=64)) for _ in range(4)]  # 0.32 s a call
+        while not unet.sides:
+            await asyncio.sleep(0)
+        await image(joined, 8)  # 0.02 s a call
+        before = list(unet.sides)
         await asyncio.gather(*large)
-        return before, unet.calls
+        return before, unet.sides
 
-    before, calls = asyncio.run(run())
+    before, sides = asyncio.run(run())
     assert before.count(64) == 1
-    assert (calls.count(64), calls.count(4)) == (8, 8)
+    assert (sides.count(64), sides.count(4)) == (8, 8)
 
 
-def test_large_pictures_keep_their_share_beside_many_small_ones():
+def test_large_pictures_keep_their_share_beside_many_small_ones(clock):
     async def run():
-        joined = JoinedCalls(unet := Slow(0), 2)
+        joined = JoinedCalls(unet := Timed(clock, 0.0, 0.01), 2)
         small = [asyncio.create_task(image(joined, 100)) for _ in range(4)]
         await image(joined, 3, side=64)
         for task in small:
             task.cancel()
-        return unet.calls
+        return unet.sides
 
-    calls = asyncio.run(run())
-    assert calls.count(64) == 3
-    assert calls.count(4) < 60  # as much time as theirs would be 48 calls
+    sides = asyncio.run(run())
+    assert sides.count(64) == 3
+    assert sides.count(4) <= 3 * 16 + 1  # as much time as theirs
 
 
 def test_the_parts_that_wait_of_a_request_whose_caller_leaves_are_not_computed():
     async def run():
         joined = JoinedCalls(unet := Unet(0.05), 1)
         leaving = asyncio.create_task(joined(rows(0, count=8)))
-        await asyncio.sleep(0.07)  # in the second call
+        while len(unet.calls) < 2:
+            await asyncio.sleep(0.001)
         leaving.cancel()
         await asyncio.sleep(0.2)
         return unet.calls
@@ -226,3 +243,57 @@ def test_a_part_that_fails_fails_its_request_and_the_other_parts_are_not_compute
         return unet.calls
 
     assert asyncio.run(run()) == [1, 1]
+
+
+async def learn(joined):
+    await asyncio.gather(image(joined, 20), *(image(joined, 10) for _ in range(2)))
+
+
+@pytest.mark.parametrize(
+    ("own", "row", "rows", "mean"), [(0.0, 0.01, 2, 0.6), (0.03, 0.08, 6, 0.68), (0.02, 0.0, 12, 1.0)]
+)
+def test_where_joining_wins_little_pictures_are_drawn_to_their_end_and_none_is_later(clock, own, row, rows, mean):
+    """Six pictures of twenty steps and two rows; `mean` is when they are ready, as a part of when the last is."""
+
+    async def run():
+        joined = JoinedCalls(unet := Timed(clock, own, row), 32)
+        await learn(joined)
+        unet.calls.clear()
+        started, ends = clock.now, []
+
+        async def one(number):
+            assert (await image(joined, 20, number) == number + 20).all()
+            ends.append(clock.now - started)
+
+        await asyncio.gather(*(asyncio.create_task(one(number)) for number in range(6)))
+        return ends, unet.calls
+
+    ends, calls = asyncio.run(run())
+    assert statistics.mode(calls) == rows
+    assert statistics.mean(ends) / max(ends) == pytest.approx(mean, abs=0.06)
+    assert max(ends) < 1.06 * 20 * (own + 12 * row)  # with all of them together
+
+
+def test_nobody_is_passed_for_ever_by_those_who_have_less_to_do(clock):
+    """Short pictures come again and again: the long one still gets on."""
+
+    async def run():
+        joined = JoinedCalls(Timed(clock, 0.0, 0.01), 32)
+        await learn(joined)
+        long = asyncio.create_task(image(joined, 30))
+        short = 0
+
+        async def crowd():
+            nonlocal short
+            while not long.done():
+                await asyncio.create_task(image(joined, 3))  # a request of its own
+                short += 1
+
+        users = [asyncio.create_task(crowd()) for _ in range(3)]
+        await asyncio.wait_for(long, 20)
+        for user in users:
+            user.cancel()
+        return short
+
+    # Its thirty steps are passed by those who came in the first thirty calls, and not by more and more of them.
+    assert asyncio.run(run()) < 30

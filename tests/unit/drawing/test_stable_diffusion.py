@@ -146,13 +146,13 @@ def test_inpainting_is_the_diffusers_pipelines(folder, reference, tmp_path, sche
 def test_without_guidance_the_unet_is_asked_for_one_row_an_image_and_with_it_for_two(folder):
     rows = []
 
-    async def predict_noise(latents, timestep, states):
-        rows.append((len(latents), len(timestep), len(states)))
+    async def predict_noise(latents, timestep, states, steps_left):
+        rows.append((len(latents), len(timestep), len(states), steps_left))
         return torch.zeros_like(latents)
 
     for guidance_scale in (1.0, 2.0):
         draw(folder, tiny_diffusion.networks(folder, predict_noise), guidance_scale=guidance_scale, num_images=2)
-    assert rows == [(2, 2, 2)] * 6 + [(4, 4, 4)] * 6
+    assert rows == [(2, 2, 2, left) for left in range(6, 0, -1)] + [(4, 4, 4, left) for left in range(6, 0, -1)]
 
 
 @pytest.mark.parametrize(
