@@ -21,6 +21,7 @@ import torch
 import typer
 from transformers import CLIPModel, CLIPProcessor
 
+from lessons.shape_scenes import KNOWN
 from tritone.vision.shapes import CHINESE, COLOURS, HELD_OUT, SHAPES, Scene, article, caption, draw_scene, render
 
 PICTURE_SIZE = 256  # pixels; larger than the network's own, as users' pictures are
@@ -75,7 +76,7 @@ def recall(pictures: np.ndarray, texts: np.ndarray) -> tuple[float, float]:
 def zero_shot(model: CLIPModel, processor: CLIPProcessor, count: int, seed: int, held_out: bool) -> list[str]:
     """Rows of the table: accuracy of colour and of shape."""
     random = Random(f"evaluate clip zero-shot {seed} {held_out}")
-    pairs = sorted(HELD_OUT) if held_out else [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT]
+    pairs = sorted(HELD_OUT) if held_out else KNOWN
     scenes = [draw_scene(random, pairs=[random.choice(pairs)]) for _ in range(count)]
     prompts = {
         ("colour", "en"): [f"{article(name)} {name} shape" for name in COLOURS],

@@ -25,6 +25,7 @@ from rich.progress import track
 from scipy import ndimage
 
 from lessons.shape_prompts import LANGUAGES, describe, embellish
+from lessons.shape_scenes import KNOWN
 from tritone.vision import clip, shapes
 from tritone.vision.shapes import COLOURS, HELD_OUT, SHAPES, Thing, article
 
@@ -53,7 +54,7 @@ def thing(colour: str | None, shape: str | None) -> Thing:
 def held_out_prompts(count: int = 200, seed: int = 7) -> list[Trial]:
     """Prompts that training never saw: of pairs it never saw, and in wordings it never saw; both languages evenly."""
     random = Random(f"held out {seed}")
-    known = sorted((c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT)
+    known = sorted(KNOWN)
     trials = []
     for number in range(count):
         language, new = LANGUAGES[number % 2], number % 4 < 2

@@ -18,9 +18,11 @@ from PIL import Image
 from rich.progress import track
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
+from lessons.exchanges import LANGUAGES, Exchange
 from lessons.rewording import VARIANTS, reword, variants
 from lessons.shape_chat import chat
-from lessons.shape_questions import LANGUAGES, Exchange, ask, ask_colour, ask_shape, ask_without_picture
+from lessons.shape_questions import ask, ask_without_picture
+from lessons.thing_questions import ask_colour, ask_shape
 from tritone.vision.shapes import HELD_OUT, draw_scene, render
 
 PICTURE_SIZE = 256  # pixels; larger than the network's own, as users' pictures are

@@ -13,7 +13,8 @@ An interrupted run goes on where it was, from `training.pt` in the data folder.
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -23,6 +24,7 @@ import torch
 import typer
 from numpy.typing import NDArray
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import (
     Wav2Vec2Config,
     Wav2Vec2CTCTokenizer,
@@ -32,6 +34,7 @@ from transformers import (
 )
 
 from lessons.spoken_speech import Utterance, cached, spoken_by_espeak, spoken_by_vits
+from loop import Training, begin, millions
 from tritone.speech.alignment import SAMPLING_RATE, Frames
 
 # In the order of facebook/wav2vec2-base-960h.
@@ -179,6 +182,27 @@ def batches(random: Random, utterances: list[Utterance]) -> list[list[Utterance]
     return groups
 
 
+def training_of(model: Wav2Vec2ForCTC, rate: float, steps: int, state: Path | None) -> Training:
+    """All of the network learns."""
+    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
+    schedule = partial(OneCycleLR, max_lr=rate, total_steps=steps, pct_start=0.1)
+    return Training(optimiser, schedule, steps, state, {"model": model})
+
+
+def learn(
+    model: Wav2Vec2ForCTC, spoken: list[Utterance], robots: list[Utterance], training: Training, random: Random
+) -> Iterator[int]:
+    """Take the steps of a training, as many robots as people a round; yields the number of each step that is done."""
+    cut, queue = Frames.of(model.config), list[list[Utterance]]()
+    for step in training.run():
+        queue = queue or batches(random, [*spoken, *random.sample(robots, len(spoken))])
+        guess = max(0.1, 1 - 2 * step / training.steps)
+        loss = loss_of(model, collate(random, queue.pop(), cut), guess)
+        training.learn(loss)
+        training.say(50, loss=loss.item())
+        yield step
+
+
 def main(
     output: Annotated[Path, typer.Option(help="folder for the trained model")],
     data: Annotated[Path, typer.Option(help="folder for the spoken sentences and the state of the training")],
@@ -190,8 +214,7 @@ def main(
     only_speak: Annotated[bool, typer.Option(help="stop when the sentences are spoken")] = False,
 ) -> None:
     """Train and save the tiny aligner; `evaluate_aligner.py` scores it."""
-    torch.set_flush_denormal(True)
-    torch.manual_seed(seed)
+    begin(seed)
     spoken = cached(data / f"vits-{vits}.npz", spoken_by_vits(seed + 1, vits, held_out=False))
     robots = cached(data / f"espeak-{espeak}.npz", spoken_by_espeak(seed + 2, espeak))
     if only_speak:
@@ -199,33 +222,11 @@ def main(
     # Some sentences end with a mark that stands alone: a word without letters teaches nothing.
     spoken, robots = ([u for u in part if all(map(letters_of, u.words))] for part in (spoken, robots))
     model = build_model().train()
-    cut = Frames.of(model.config)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
-    optimiser = torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.1)
-    done, state = 0, data / "training.pt"
-    if state.exists():
-        stored = torch.load(state, weights_only=True)
-        model.load_state_dict(stored["model"])
-        optimiser.load_state_dict(stored["optimiser"])
-        schedule.load_state_dict(stored["schedule"])
-        done = stored["done"]
-    random, queue, losses, started = Random(f"{seed}-{done}"), list[list[Utterance]](), [], time.monotonic()
-    for step in range(done + 1, steps + 1):
-        queue = queue or batches(random, [*spoken, *random.sample(robots, len(spoken))])
-        loss = loss_of(model, collate(random, queue.pop(), cut), guess=max(0.1, 1 - 2 * step / steps))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.item())
-        if step % 50 == 0:
-            print(f"step {step} loss {np.mean(losses[-50:]):.4f} {time.monotonic() - started:.0f} s", flush=True)
-        if step % 200 == 0 or step == steps:
+    print(f"{millions(model)} parameters", flush=True)
+    training = training_of(model, rate, steps, data / "training.pt")
+    for _ in learn(model, spoken, robots, training, Random(f"{seed}-{training.step}")):
+        if training.every(200):
             save(model, output)
-            states = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "done": step}
-            torch.save({**states, "schedule": schedule.state_dict()}, state)
 
 
 if __name__ == "__main__":

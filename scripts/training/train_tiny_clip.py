@@ -10,10 +10,9 @@ tritone.vision.shapes.HELD_OUT.
 """
 
 import json
-import time
 from collections import Counter
-from dataclasses import dataclass
-from multiprocessing import Pool
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Annotated
@@ -21,9 +20,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from rich.progress import track
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -34,11 +33,14 @@ from transformers import (
     LlavaForConditionalGeneration,
 )
 
+from album import IMAGE_SIZE, Picture, draw_all, look, photograph
 from evaluate_clip import report
 from lessons.shape_captions import LANGUAGES, Caption, Part, partial_caption, whole_caption, wrong_caption
+from lessons.shape_scenes import training_scene
+from loop import Training, begin, millions
 from train_tiny_vision import CONFIG as VISION
-from train_tiny_vision import IMAGE_SIZE, pixel_values, training_scene
-from tritone.vision.shapes import COLOURS, HELD_OUT, POSITIONS, SHAPES, SIZES, Scene, Thing, draw_scene, render
+from train_tiny_vision import pixel_values
+from tritone.vision.shapes import COLOURS, HELD_OUT, POSITIONS, SHAPES, SIZES, Scene, Thing, draw_scene
 
 WIDTH = 128  # of the embeddings
 CONTEXT = 77  # tokens, as OpenAI's
@@ -82,23 +84,12 @@ def _merges(tokenizer: Tokenizer) -> list[list[str]]:
 # ---- pictures
 
 
-@dataclass
-class Picture:
-    """A scene, its pixels uint8 (64, 64, 3), and what the frozen layers make of them: bfloat16 (65, width)."""
-
-    scene: Scene
-    pixels: np.ndarray
-    states: torch.Tensor | None = None
-
-
 def draw(seed: int) -> Picture:
     """One training picture with a little noise. Every odd one is a twin of the one before: its words, mixed anew."""
     scene = training_scene(seed - seed % 2)
     if seed % 2:
         scene = twin(Random(seed), scene)
-    noise = np.random.default_rng(seed)
-    pixels = np.asarray(render(scene, IMAGE_SIZE)) + noise.normal(0, noise.uniform(0, 6), (IMAGE_SIZE, IMAGE_SIZE, 3))
-    return Picture(scene, np.clip(pixels, 0, 255).astype(np.uint8))
+    return photograph(scene, seed)
 
 
 def twin(random: Random, scene: Scene) -> Scene:
@@ -117,19 +108,13 @@ def twin(random: Random, scene: Scene) -> Scene:
             return draw_scene(random, pairs=pairs)
 
 
-@torch.inference_mode()
-def look(model: CLIPModel, album: list[Picture], batch: int = 200) -> None:
-    """What the frozen lower layers see in every picture, computed once."""
+def frozen_layers(model: CLIPModel, pictures: torch.Tensor) -> torch.Tensor:
+    """uint8 (batch, 64, 64, 3) -> states (batch, 65, width), below the layers that learn."""
     tower = model.vision_model
-    for start in track(range(0, len(album), batch), "looking at pictures"):
-        some = album[start : start + batch]
-        with torch.autocast("cpu", torch.bfloat16):
-            pixels = pixel_values(torch.from_numpy(np.stack([picture.pixels for picture in some])))
-            states = tower.pre_layrnorm(tower.embeddings(pixels))
-            for layer in tower.encoder.layers[:FROZEN]:
-                states = layer(states, None)
-        for picture, seen in zip(some, states.bfloat16(), strict=True):
-            picture.states = seen.clone()
+    states = tower.pre_layrnorm(tower.embeddings(pixel_values(pictures)))
+    for layer in tower.encoder.layers[:FROZEN]:
+        states = layer(states, None)
+    return states
 
 
 # ---- what is true of what
@@ -228,6 +213,18 @@ def loss_of(model: CLIPModel, tokenizer: CLIPTokenizer, random: Random, pictures
     return loss / 4
 
 
+def tokenizer_for(album: list[Picture]) -> CLIPTokenizer:
+    """Made for the captions of the first 8,000 pictures."""
+    return train_tokenizer([each.text for picture in album[:8000] for each in captions_of(Random(0), picture.scene)])
+
+
+def build_processor(tokenizer: CLIPTokenizer) -> CLIPProcessor:
+    """Pictures to 64 × 64 pixels by CLIP's own rules."""
+    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    resize = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
+    return CLIPProcessor(image_processor=resize, tokenizer=tokenizer)
+
+
 def build(llava: Path, tokenizer: CLIPTokenizer) -> CLIPModel:
     """About 4.3 million parameters: the LLaVA's vision tower, a text tower of three layers, two projections."""
     text = CLIPTextConfig(
@@ -251,6 +248,36 @@ def build(llava: Path, tokenizer: CLIPTokenizer) -> CLIPModel:
     return model
 
 
+def training_of(model: CLIPModel, rate: float, steps: int) -> Training:
+    """What has learned already, the vision tower, learns at half the rate."""
+    seeing = [p for p in model.vision_model.parameters() if p.requires_grad]
+    reading = [*model.text_model.parameters(), *model.text_projection.parameters()]
+    reading += [*model.visual_projection.parameters(), model.logit_scale]
+    groups = [{"params": seeing}, {"params": reading}]
+    optimiser = torch.optim.AdamW(groups, rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    schedule = partial(OneCycleLR, max_lr=[rate / 2, rate], total_steps=steps, pct_start=0.1)
+    return Training(optimiser, schedule, steps)
+
+
+def learn(
+    model: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    album: list[Picture],
+    training: Training,
+    random: Random,
+    batch: int = 128,
+) -> Iterator[int]:
+    """Take the steps of a training; yields the number of each that is done. Twins stay together."""
+    for step in training.run():
+        chosen = [2 * random.randrange(len(album) // 2) for _ in range(batch // 2)]
+        loss = loss_of(model.train(), tokenizer, random, [album[c + side] for c in chosen for side in (0, 1)])
+        training.learn(loss)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=np.log(100))  # as OpenAI's
+        training.say(25, loss=loss.item())
+        yield step
+
+
 def main(
     output: Annotated[Path, typer.Option(help="folder for the trained model")],
     llava: Annotated[Path, typer.Option(help="folder of the tiny LLaVA")] = Path("checkpoints/tiny/llava"),
@@ -262,45 +289,19 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train, score and save the tiny CLIP."""
-    torch.set_flush_denormal(True)  # Adam divides by squares of tiny gradients; denormal numbers are very slow
-    torch.manual_seed(seed)
+    begin(seed)
     random = Random(seed)
-    with Pool(2) as pool:
-        seeds = range((seed + 50) * 10_000_000, (seed + 50) * 10_000_000 + pictures)
-        album = list(track(pool.imap(draw, seeds, chunksize=256), "drawing pictures", pictures))
-    size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-    resize = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=size)
-    sample = [caption.text for picture in album[:8000] for caption in captions_of(Random(0), picture.scene)]
-    tokenizer = CLIPTokenizer.from_pretrained(start) if start else train_tokenizer(sample)
-    processor = CLIPProcessor(image_processor=resize, tokenizer=tokenizer)
+    album = draw_all(draw, pictures, block=seed + 50)
+    tokenizer = CLIPTokenizer.from_pretrained(start) if start else tokenizer_for(album)
+    processor = build_processor(tokenizer)
     model = build(llava, tokenizer)
     if start:
         model.load_state_dict(CLIPModel.from_pretrained(start, dtype=torch.float32).state_dict())
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters, {len(tokenizer)} tokens", flush=True)
-    look(model, album)
-    seeing = [p for p in model.vision_model.parameters() if p.requires_grad]
-    reading = [*model.text_model.parameters(), *model.text_projection.parameters()]
-    reading += [*model.visual_projection.parameters(), model.logit_scale]
-    groups = [{"params": seeing}, {"params": reading}]
-    optimiser = torch.optim.AdamW(groups, rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
-    rates = [rate / 2, rate]  # what has learned already learns gently
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rates, total_steps=steps, pct_start=0.1)
-    started, losses = time.monotonic(), []
-    for step in range(1, steps + 1):
-        # Twins stay together.
-        chosen = [2 * random.randrange(len(album) // 2) for _ in range(batch // 2)]
-        loss = loss_of(model.train(), tokenizer, random, [album[c + side] for c in chosen for side in (0, 1)])
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*seeing, *reading], 1.0)
-        optimiser.step()
-        schedule.step()
-        with torch.no_grad():
-            model.logit_scale.clamp_(max=np.log(100))  # as OpenAI's
-        losses.append(loss.item())
-        if step == 1 or step % 25 == 0:
-            print(f"step {step} loss {np.mean(losses[-25:]):.4f} {time.monotonic() - started:.0f} s", flush=True)
-        if step % 200 == 0 or step == steps:
+    print(f"{millions(model)} parameters, {len(tokenizer)} tokens", flush=True)
+    look(partial(frozen_layers, model), album)
+    training = training_of(model, rate, steps)
+    for step in learn(model, tokenizer, album, training, random, batch):
+        if training.every(200):
             save(model, processor, output)
             print(report(model.eval(), processor, pictures=500 if step == steps else 200, seed=step), flush=True)
 

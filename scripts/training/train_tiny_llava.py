@@ -9,20 +9,19 @@ tritone.vision.shapes.HELD_OUT.
     python scripts/training/train_tiny_llava.py --vision .training/vision --output checkpoints/tiny/llava
 """
 
-import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing import Pool
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Annotated
 
-import numpy as np
 import torch
 import typer
-from rich.progress import track
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import (
     CLIPImageProcessor,
     CLIPVisionModel,
@@ -34,24 +33,18 @@ from transformers import (
 )
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from album import IMAGE_SIZE, Picture, draw_all, look, photograph
 from evaluate_llava import accuracy, new_pictures
+from lessons.exchanges import LANGUAGES, Exchange
 from lessons.rewording import plain, plain_template, reword
+from lessons.scene_questions import ask_count, ask_presence, ask_side
 from lessons.shape_chat import chat, every_text
-from lessons.shape_questions import (
-    LANGUAGES,
-    Exchange,
-    ask,
-    ask_colour,
-    ask_count,
-    ask_position,
-    ask_presence,
-    ask_shape,
-    ask_side,
-    ask_truth,
-    ask_without_picture,
-)
-from train_tiny_vision import GRID, IGNORE, IMAGE_SIZE, PATCH, pixel_values, training_scene
-from tritone.vision.shapes import Scene, render
+from lessons.shape_questions import ask, ask_without_picture
+from lessons.shape_scenes import training_scene
+from lessons.thing_questions import ask_colour, ask_position, ask_shape, ask_truth
+from loop import Training, begin, millions
+from train_tiny_vision import GRID, IGNORE, PATCH, pixel_values
+from tritone.vision.shapes import Scene
 
 FINDING = (
     *(ask_colour, ask_colour, ask_colour, ask_colour, ask_shape, ask_presence),
@@ -148,22 +141,9 @@ def build_model(tower: CLIPVisionModel, tokenizer: PreTrainedTokenizerFast) -> L
     return model
 
 
-@dataclass
-class Picture:
-    """A scene, its pixels uint8 (64, 64, 3), and what the tower makes of them: bfloat16 (65, width)."""
-
-    scene: Scene
-    pixels: np.ndarray
-    states: torch.Tensor | None = None
-
-
 def draw(seed: int) -> Picture:
-    """One training picture, with up to a few grey levels of noise, as cameras and JPEG add."""
-    scene = training_scene(seed)
-    pixels = np.asarray(render(scene, IMAGE_SIZE))
-    random = np.random.default_rng(seed)
-    noise = random.normal(0, random.uniform(0, 6), pixels.shape)
-    return Picture(scene, np.clip(pixels + noise, 0, 255).astype(np.uint8))
+    """One training picture."""
+    return photograph(training_scene(seed), seed)
 
 
 class SeenPictures(nn.Module):
@@ -172,17 +152,6 @@ class SeenPictures(nn.Module):
     def forward(self, pixel_values: torch.Tensor, **_: object) -> BaseModelOutputWithPooling:
         """States (pictures, 65, width) that come in the place of pixels."""
         return BaseModelOutputWithPooling(last_hidden_state=pixel_values, hidden_states=(pixel_values,))
-
-
-@torch.inference_mode()
-def look(tower: CLIPVisionModel, album: list[Picture], batch: int = 200) -> None:
-    """Let the tower see every picture."""
-    for start in track(range(0, len(album), batch), "looking at pictures"):
-        some = album[start : start + batch]
-        with torch.autocast("cpu", torch.bfloat16):
-            seen = tower(pixel_values(torch.from_numpy(np.stack([picture.pixels for picture in some]))))
-        for picture, states in zip(some, seen.last_hidden_state.bfloat16(), strict=True):
-            picture.states = states.clone()
 
 
 Turn = tuple[Picture | None, Exchange]
@@ -324,6 +293,29 @@ def lessons_of(random: Random, album: list[Picture], batch: int) -> list[Lesson]
     ]
 
 
+def training_of(model: LlavaForConditionalGeneration, rate: float, steps: int) -> Training:
+    """All that is not frozen learns."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(learning, rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
+    return Training(optimiser, partial(OneCycleLR, max_lr=rate, total_steps=steps, pct_start=0.05), steps)
+
+
+def learn(
+    model: LlavaForConditionalGeneration,
+    processor: LlavaProcessor,
+    album: list[Picture],
+    training: Training,
+    random: Random,
+    batch: int = 40,
+) -> Iterator[int]:
+    """Take the steps of a training from pictures that were looked at; yields the number of each that is done."""
+    for step in training.run():
+        loss = loss_of(model, **collate(random, lessons_of(random, album, batch), processor))
+        training.learn(loss)
+        training.say(50, loss=loss.item())
+        yield step
+
+
 def main(
     output: Annotated[Path, typer.Option(help="folder for the trained model")],
     vision: Annotated[Path | None, typer.Option(help="folder of the trained vision tower, to begin")] = None,
@@ -335,12 +327,9 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train, score and save the tiny LLaVA."""
-    torch.set_flush_denormal(True)  # Adam divides by squares of tiny gradients; denormal numbers are very slow
-    torch.manual_seed(seed)
+    begin(seed)
     random = Random(seed)
-    with Pool(2) as pool:
-        seeds = range((seed + 1) * 10_000_000, (seed + 1) * 10_000_000 + pictures)
-        album = list(track(pool.imap(draw, seeds, chunksize=256), "drawing pictures", pictures))
+    album = draw_all(draw, pictures, block=seed + 1)
     if start:
         processor = LlavaProcessor.from_pretrained(start)
         model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).train()
@@ -348,24 +337,12 @@ def main(
         processor = build_processor(train_tokenizer(Random(0)))
         model = build_model(CLIPVisionModel.from_pretrained(vision), processor.tokenizer).train()
     seeing, remembering = model.model.vision_tower.requires_grad_(False), SeenPictures()
-    look(seeing, album)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
+    look(lambda pictures: seeing(pixel_values(pictures)).last_hidden_state, album)
+    print(f"{millions(model)} parameters", flush=True)
     model.model.vision_tower = remembering
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(learning, rate, weight_decay=0.05, betas=(0.9, 0.98), fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.05)
-    started, losses = time.monotonic(), []
-    for step in range(1, steps + 1):
-        loss = loss_of(model, **collate(random, lessons_of(random, album, batch), processor))
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
-        optimiser.step()
-        schedule.step()
-        losses.append(loss.item())
-        if step % 50 == 0:
-            print(f"step {step} loss {np.mean(losses[-50:]):.4f} {time.monotonic() - started:.0f} s", flush=True)
-        if step % 600 == 0 or step == steps:
+    training = training_of(model, rate, steps)
+    for step in learn(model, processor, album, training, random, batch):
+        if training.every(600):
             model.model.vision_tower = seeing
             save(model, processor, output)
             print(accuracy(model.eval(), processor, new_pictures(200, seed=step)), flush=True)

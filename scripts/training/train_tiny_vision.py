@@ -1,29 +1,29 @@
 """Train the tiny CLIP vision tower to see: every 8 × 8 patch learns to say what covers it.
 
 LLaVA starts from a vision tower that can already see. Here the lesson is dense and therefore quick: for each patch
-the colour, the shape, the size and the centre of the thing on it. Colours are also shown on outlines without a name
-and shapes in colours without a name, so that the tower learns the two apart and not pairs by heart.
+the colour, the shape, the size and the centre of the thing on it.
 
     python scripts/training/train_tiny_vision.py --output .training/vision
 """
 
-import time
-from multiprocessing import Pool
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Annotated
 
 import numpy as np
 import torch
 import typer
-from rich.progress import track
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (torch's own convention)
+from torch.optim.lr_scheduler import OneCycleLR
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from tritone.vision.shapes import COLOURS, HELD_OUT, SHAPES, SIZES, Scene, draw_scene, render, segment
+from album import IMAGE_SIZE, draw_all
+from lessons.shape_scenes import training_scene
+from loop import Training, begin
+from tritone.vision.shapes import COLOURS, SHAPES, SIZES, Scene, render, segment
 
-IMAGE_SIZE = 64
 PATCH = 8
 GRID = IMAGE_SIZE // PATCH
 IGNORE = -100  # cross_entropy's own word for "no label here"
@@ -39,23 +39,6 @@ CONFIG = CLIPVisionConfig(
 # OpenAI CLIP's own normalisation, which CLIPImageProcessor applies.
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])
 STD = torch.tensor([0.26862954, 0.26130258, 0.27577711])
-
-
-def training_scene(seed: int) -> Scene:
-    """A scene without any held-out pair; in half of them, things without a name for colour or for shape."""
-    random = Random(seed)
-    named = [(c, s) for c in COLOURS for s in SHAPES if (c, s) not in HELD_OUT]
-    kind = random.random()
-    pairs: list[tuple[str | None, str | None]] = []
-    for _ in range(random.choice((1, 1, 2, 2, 3, 3))):
-        colour, shape = random.choice(named)
-        if kind < 0.25:
-            pairs.append((None, random.choice(SHAPES)))
-        elif kind < 0.5:
-            pairs.append((random.choice(list(COLOURS)), None))
-        else:
-            pairs.append((colour, shape))
-    return draw_scene(random, pairs=pairs)
 
 
 def patch_labels(scene: Scene) -> np.ndarray:
@@ -102,6 +85,32 @@ class PatchHeads(nn.Module):
         return loss + 10 * F.mse_loss(centre[thing], labels[..., 4:][thing]), accuracy
 
 
+def training_of(tower: CLIPVisionModel, heads: PatchHeads, steps: int, stop: int) -> Training:
+    """One cycle of `steps`, left at `stop`."""
+    optimiser = torch.optim.AdamW([*tower.parameters(), *heads.parameters()], lr=1e-3, weight_decay=0.05, fused=True)
+    return Training(optimiser, partial(OneCycleLR, max_lr=1e-3, total_steps=steps, pct_start=0.1), stop)
+
+
+def learn(
+    tower: CLIPVisionModel,
+    heads: PatchHeads,
+    examples: list[tuple[np.ndarray, np.ndarray]],
+    training: Training,
+    batch: int = 96,
+) -> Iterator[int]:
+    """Take the steps of a training; yields the number of each that is done."""
+    images, labels = (torch.from_numpy(np.stack(each)) for each in zip(*examples, strict=True))
+    for step in training.run():
+        rows = torch.randint(len(images), (batch,))
+        with torch.autocast("cpu", torch.bfloat16):
+            states = tower(pixel_values(images[rows])).last_hidden_state[:, 1:]
+            loss, accuracy = heads(states, labels[rows])
+        training.learn(loss)
+        right = dict(zip(("thing", "colour", "shape", "size"), accuracy, strict=True))
+        training.say(50, loss=loss.item(), **right)
+        yield step
+
+
 def main(
     output: Annotated[Path, typer.Option(help="folder for the trained tower")],
     steps: Annotated[int, typer.Option(help="length of the learning-rate schedule")] = 2400,
@@ -111,35 +120,12 @@ def main(
     seed: int = 0,
 ) -> None:
     """Train and save a CLIPVisionModel."""
-    torch.set_flush_denormal(True)  # Adam divides by squares of tiny gradients; denormal numbers are very slow
-    torch.manual_seed(seed)
-    with Pool(2) as pool:
-        seeds = range(seed * 10_000_000, seed * 10_000_000 + pictures)
-        examples = list(track(pool.imap(example, seeds, chunksize=256), "drawing pictures", pictures))
-    images = torch.from_numpy(np.stack([image for image, _ in examples]))
-    labels = torch.from_numpy(np.stack([label for _, label in examples]))
+    begin(seed)
+    examples = draw_all(example, pictures, block=seed)
     tower, heads = CLIPVisionModel(CONFIG), PatchHeads(CONFIG.hidden_size)
-    parameters = [*tower.parameters(), *heads.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=0.05, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=steps, pct_start=0.1)
-    started = time.monotonic()
-    for step in range(stop):
-        rows = torch.randint(len(images), (batch,))
-        with torch.autocast("cpu", torch.bfloat16):
-            states = tower(pixel_values(images[rows])).last_hidden_state[:, 1:]
-            loss, accuracy = heads(states, labels[rows])
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        schedule.step()
-        if step % 50 == 0 or step == stop - 1:
-            scores = " ".join(
-                f"{name} {score:.3f}"
-                for name, score in zip(("thing", "colour", "shape", "size"), accuracy, strict=True)
-            )
-            print(f"step {step} loss {loss.item():.3f} {scores} {time.monotonic() - started:.0f} s", flush=True)
-        if step % 400 == 399 or step == stop - 1:
+    training = training_of(tower, heads, steps, stop)
+    for _ in learn(tower, heads, examples, training, batch):
+        if training.every(400):
             tower.save_pretrained(output)
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tiny_diffusion
 import triton_python_backend_utils as pb_utils
+from server.asking import INVALID, UNAVAILABLE, plug
 from server.conftest import Served
 
 from tritone.checkpoints import VARIABLE
 
-INVALID, UNAVAILABLE = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNAVAILABLE
 PARTS = ("sd_text_encoder", "sd_unet", "sd_vae_decoder", "sd_vae_encoder", "image_decoder", "stable_diffusion")
 
 
@@ -25,16 +25,9 @@ def house(root, monkeypatch):
     monkeypatch.setenv(VARIABLE, str(root))
     pb_utils.MODELS.clear()
 
-    def answer(served):
-        def call(request):
-            [response] = served.execute(request)
-            return response if isinstance(response, list) else [response]
-
-        return call
-
     def build(**parameters):
         models = {name: Served(name, parameters.get(name, {}).items()) for name in (*PARTS, "text_to_image")}
-        pb_utils.MODELS.update({name: answer(served) for name, served in models.items()})
+        plug(**models)
         return models
 
     return build

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from random import Random
 
-from lessons.shape_questions import Exchange
+from lessons.exchanges import Exchange
 
 # What `plain` writes differently, in this order, after lower-casing. "<" goes, so that no case of "<image>" is one.
 MARKS = (

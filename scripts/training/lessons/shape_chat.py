@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 from random import Random
 
-from lessons.shape_questions import LANGUAGES, Exchange
+from lessons.exchanges import LANGUAGES, Exchange
 
 _TALK = tomllib.loads(Path(__file__).with_name("shape_chat.toml").read_text(encoding="utf-8"))
 # Per language: (what people say, the answer).

@@ -15,7 +15,7 @@ class Signals:
         self._count = 0
 
     def listen(self) -> None:
-        """Take the signals from now on; one that is ignored, as nohup ignores SIGHUP, stays so."""
+        """Take the signals from now on; one that is ignored, as by nohup or a shell's background, stays so."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)

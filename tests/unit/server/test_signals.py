@@ -1,4 +1,4 @@
-"""The first signal asks to stop, the second to stop at once; nohup is left in peace."""
+"""The first signal asks to stop, the second to stop at once; nohup and a shell's background are left in peace."""
 
 import os
 import signal
@@ -30,8 +30,11 @@ def test_the_second_signal_ends_the_patience():
     assert signals.again()
 
 
-def test_a_hangup_that_nohup_ignores_stays_ignored():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    Signals().listen()
-    os.kill(os.getpid(), signal.SIGHUP)
-    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_nohup_or_a_shells_background_ignores_stays_ignored(number):
+    signal.signal(number, signal.SIG_IGN)
+    signals = Signals()
+    signals.listen()
+    os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is signal.SIG_IGN
+    assert not signals.asked()

@@ -10,8 +10,8 @@ from transformers import CLIPProcessor
 
 from evaluate_clip import GROUP, recall, scenes_in_groups
 from lessons.shape_captions import LANGUAGES, Caption, Part, partial_caption, whole_caption, wrong_caption
+from lessons.shape_scenes import training_scene
 from train_tiny_clip import captions_of, is_true, train_tokenizer, twin, words
-from train_tiny_vision import training_scene
 from tritone.vision.shapes import CHINESE, COLOURS, HELD_OUT, SHAPES, draw_scene
 
 SCENES = [draw_scene(Random(seed), allow_held_out=False) for seed in range(150)]

@@ -8,7 +8,9 @@ import torch
 
 from evaluate_diffusion import held_out_prompts, read, with_style_words
 from lessons.shape_prompts import LANGUAGES, NEW_WORDINGS, WORDINGS, describe, embellish, without_prompt
-from train_tiny_diffusion import build_vae, caption, picture, pixel_values, train_tokenizer, training_scene
+from lessons.shape_scenes import portrait
+from train_tiny_diffusion import caption, train_tokenizer
+from train_tiny_vae import build_vae, picture, pixel_values
 from tritone.vision.shapes import CHINESE, HELD_OUT, draw_scene, render
 
 
@@ -18,7 +20,7 @@ def tokenizer():
 
 
 def test_training_never_shows_a_held_out_pair():
-    pairs = {(thing.colour, thing.shape) for seed in range(3000) for thing in training_scene(seed).things}
+    pairs = {(thing.colour, thing.shape) for seed in range(3000) for thing in portrait(seed).things}
     assert not pairs & HELD_OUT
     assert len([pair for pair in pairs if None not in pair]) == 9 * 6 - len(HELD_OUT)
 
@@ -51,7 +53,7 @@ def test_both_languages_are_evaluated_evenly_and_style_words_leave_the_wish_in()
 def test_captions_name_what_the_picture_shows():
     random = Random(1)
     for seed in range(300):
-        scene = training_scene(seed)
+        scene = portrait(seed)
         language = random.choice(LANGUAGES)
         words = describe(random, scene.things, language)
         for thing in scene.things:
@@ -60,7 +62,7 @@ def test_captions_name_what_the_picture_shows():
 
 
 def test_one_caption_in_ten_is_dropped():
-    random, scene = Random(2), training_scene(3)
+    random, scene = Random(2), portrait(3)
     kept = [caption(random, scene)[1] != (-100, -100) for _ in range(3000)]
     assert 0.88 < np.mean(kept) < 0.92 or len(scene.things) > 1
     assert "" in {without_prompt(random) for _ in range(50)}
@@ -76,22 +78,20 @@ def test_any_text_has_tokens_and_training_captions_fit_the_window(tokenizer):
     assert tokenizer.unk_token_id not in tokenizer("ünïcode 😀 龘 ￥")["input_ids"][1:-1]
     random = Random(3)
     lengths = [
-        len(tokenizer(embellish(random, describe(random, training_scene(seed).things, "zh"))).input_ids)
+        len(tokenizer(embellish(random, describe(random, portrait(seed).things, "zh"))).input_ids)
         for seed in range(300)
     ]
     assert max(lengths) <= tokenizer.model_max_length == 77
 
 
 def test_the_untrained_autoencoder_hands_on_colours():
-    seeds = [
-        seed for seed in range(60) if len(training_scene(seed).things) == 1 and training_scene(seed).things[0].colour
-    ]
+    seeds = [seed for seed in range(60) if len(portrait(seed).things) == 1 and portrait(seed).things[0].colour]
     pixels = pixel_values(torch.from_numpy(np.stack([picture(seed) for seed in seeds])))
     model = build_vae().eval()
     with torch.no_grad():
         decoded = model.decode(model.encode(pixels).latent_dist.mean).sample.clamp(-1, 1)
     pictures = ((decoded + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
-    named = [read(each)[0] == training_scene(seed).things[0].colour for each, seed in zip(pictures, seeds, strict=True)]
+    named = [read(each)[0] == portrait(seed).things[0].colour for each, seed in zip(pictures, seeds, strict=True)]
     assert np.mean(named) > 0.9
 
 

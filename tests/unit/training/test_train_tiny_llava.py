@@ -9,11 +9,12 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 import train_tiny_llava
 from evaluate_llava import Trial, answer, prompt
+from lessons.exchanges import LANGUAGES, Exchange
 from lessons.rewording import VARIANTS, plain, variants
 from lessons.shape_chat import chat
-from lessons.shape_questions import LANGUAGES, Exchange, ask
+from lessons.shape_questions import ask
+from lessons.shape_scenes import training_scene
 from train_tiny_llava import CHAT_TEMPLATE, IGNORE, Lesson, attention, draw, encode, lesson_about
-from train_tiny_vision import training_scene
 from tritone import checkpoints
 from tritone.vision.shapes import HELD_OUT, draw_scene, render
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from lessons.rewording import reword
-from lessons.shape_questions import QUESTIONS, ask, ask_colour, ask_count, ask_presence
+from lessons.scene_questions import ask_count, ask_presence
+from lessons.shape_questions import QUESTIONS, ask
+from lessons.thing_questions import ask_colour
 from tritone.vision.shapes import CHINESE, COLOURS, HELD_OUT, POSITIONS, SHAPES, caption, draw_scene, render, segment
 
 

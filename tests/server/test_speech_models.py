@@ -1,65 +1,23 @@
-"""Each real model.py of the repository, with the tiny checkpoints, under a fake `pb_utils`."""
+"""Each real model.py that hears or speaks, with the tiny checkpoints, under a fake `pb_utils`."""
 
 import dataclasses
 import io
-import json
-import time
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
 import soundfile
 import soxr
-import triton_python_backend_utils as pb_utils
-from PIL import Image
+from server.asking import INVALID, message, plug, png, wav, words
 
 from tritone.media.audio import SAMPLING_RATE
-from tritone.vision.shapes import draw_scene, render
 
-INVALID, UNAVAILABLE = pb_utils.TritonError.INVALID_ARG, pb_utils.TritonError.UNAVAILABLE
 SENTENCES = ("The quick brown fox jumps over the lazy dog.", "There are two circles in the picture.", "Good morning.")
-
-
-def wav(samples, rate=SAMPLING_RATE):
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate, format="WAV")
-    return file.getvalue()
-
-
-def png(*pairs):
-    file = io.BytesIO()
-    render(draw_scene(Random(3), pairs=list(pairs)), 128).save(file, "PNG")
-    return file.getvalue()
+SPOKEN = Path(__file__).parents[2] / "docs" / "demo_answer.wav"
 
 
 def tone(seconds, hertz=440):
     return np.sin(np.arange(int(seconds * SAMPLING_RATE)) * 2 * np.pi * hertz / SAMPLING_RATE).astype(np.float32) / 2
-
-
-def message(response):
-    assert response.has_error()
-    return response.error().message()
-
-
-def words(text):
-    return "".join(letter for letter in text.lower() if letter.isalnum() or letter.isspace()).split()
-
-
-SPOKEN = Path(__file__).parents[2] / "docs" / "demo_answer.wav"
-
-
-def plug(**models):
-    """Make models reachable over BLS, as the server does."""
-
-    def call(served):
-        def answer(request):
-            [responses] = served.execute(request)[:1]
-            return responses if isinstance(responses, list) else [responses]
-
-        return answer
-
-    pb_utils.MODELS.update({name: call(served) for name, served in models.items()})
 
 
 def test_sounds_of_different_length_come_back_to_their_callers_and_a_bad_one_fails_alone(serve):
@@ -78,18 +36,6 @@ def test_sounds_without_length_or_over_the_limit_are_refused_with_numbers(serve,
     [response] = decoder.execute(decoder.request(audio_bytes=[wav(np.zeros(int(seconds * 8000), np.float32), 8000)]))
     assert response.error().code() == INVALID
     assert "60.5" in message(response) or "no sample" in message(response).lower() or "0 s" in message(response)
-
-
-def test_pictures_keep_their_pixels_and_a_bad_one_fails_alone(serve):
-    decoder = serve("image_decoder")
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    good, bad = decoder.execute(
-        decoder.request(image_bytes=[file.getvalue()]), decoder.request(image_bytes=[b"\x89PNG"])
-    )
-    assert np.array_equal(good["image"], pixels)
-    assert bad.error().code() == INVALID
 
 
 def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(serve):
@@ -135,19 +81,13 @@ def test_text_over_the_limit_is_refused_with_both_numbers(serve):
 def test_windows_of_many_users_come_back_to_their_callers(serve):
     tts, whisper, log_mel = serve("tts"), serve("whisper"), serve("transcribe").model.listener.log_mel
     spoken = [tts.execute(tts.request(text=[sentence]))[0][0] for sentence in SENTENCES]
-    features = [log_mel(_resample(speech["audio"], speech["sampling_rate"][0])) for speech in spoken]
+    features = [log_mel(soxr.resample(speech["audio"], speech["sampling_rate"][0], SAMPLING_RATE)) for speech in spoken]
     requests = [whisper.request(input_features=[f], language=[""], task=[""]) for f in features]
     broken = whisper.request(input_features=[np.full_like(features[0], np.nan)])
     [first], [bad], [second], [third] = whisper.execute(requests[0], broken, *requests[1:])
     for response, sentence in zip((first, second, third), SENTENCES, strict=True):
         assert words(response["text"][0].decode()) == words(sentence)
     assert "NaN" in message(bad)
-
-
-def _resample(audio, rate):
-    import soxr
-
-    return soxr.resample(audio, rate, SAMPLING_RATE)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +136,7 @@ def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     """Three sentences with long pauses between them: two windows, the same words alone, in a stream, with times."""
     tts = serve("tts")
     spoken = [tts.execute(tts.request(text=[sentence]))[0][0] for sentence in SENTENCES]
-    sounds = [_resample(speech["audio"], speech["sampling_rate"][0]) for speech in spoken]
+    sounds = [soxr.resample(speech["audio"], speech["sampling_rate"][0], SAMPLING_RATE) for speech in spoken]
     pause = np.zeros(14 * SAMPLING_RATE, np.float32)
     sound = wav(np.concatenate([part for each in sounds for part in (each, pause)]))
     plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper"))
@@ -225,103 +165,6 @@ def test_a_bad_sound_ends_its_stream_with_an_error_alone(serve, sound):
     assert not good[0].has_error()
     assert bad[0].error().code() == INVALID
     assert len(bad) == 1
-
-
-def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
-    llava = serve("llava")
-    picture = png(("red", "circle"))
-    inputs = {"text_input": ["What color is the circle?"], "image_bytes": [[picture]]}
-    pieces, clauses, whole = llava.execute(
-        llava.request(**inputs),
-        llava.request(**inputs, stream_unit=["clause"]),
-        llava.request(**inputs, stream_unit=["none"]),
-    )
-    answer = whole[0]["text_output"][0].decode()
-    assert answer == "The circle is red."
-    for responses in (pieces, clauses):
-        assert "".join(piece["text_output"][0].decode() for piece in responses) == answer
-        assert [piece["finish_reason"][0] for piece in responses[-1:]] == [b"stop"]
-        assert all(piece["finish_reason"][0] == b"" for piece in responses[:-1])
-    assert len(pieces) > len(whole) == 1
-
-
-def test_llava_shows_its_engine_on_the_metrics_page(serve):
-    llava = serve("llava")
-    shown = pb_utils.MetricFamily.shown
-    llava.execute(llava.request(text_input=["Hello."], max_tokens=[2]))
-    deadline = time.monotonic() + 5
-    while (
-        shown["tritone_llava_tokens_total", "llava"].value() < 2 or shown["tritone_llava_slots_active", "llava"].value()
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    assert shown["tritone_llava_slots", "llava"].value() == 16
-
-
-def test_llava_remembers_the_picture_of_an_earlier_turn(serve):
-    llava = serve("llava")
-    history = [
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What shape is this?"}]},
-        {"role": "assistant", "content": "The shape is a square."},
-    ]
-    request = llava.request(
-        text_input=["What color is it?"],
-        messages=[json.dumps(history)],
-        image_bytes=[[png(("blue", "square"))]],
-        stream_unit=["none"],
-    )
-    [[response]] = llava.execute(request)
-    assert "blue" in response["text_output"][0].decode()
-
-
-@pytest.mark.parametrize(
-    ("inputs", "named"),
-    [
-        ({"text_input": ["  "]}, "empty"),
-        ({"text_input": ["x" * 16001]}, "16001"),
-        ({"max_tokens": [0]}, "max_tokens is 0"),
-        ({"max_tokens": [513]}, "512"),
-        ({"temperature": [-1.0]}, "temperature is -1"),
-        ({"temperature": [float("nan")]}, "temperature is nan"),
-        ({"top_p": [0.0]}, "top_p is 0"),
-        ({"seed": [-5]}, "seed is -5"),
-        ({"messages": ["{"]}, "messages"),
-        ({"messages": ['[{"role": "boss", "content": "x"}]']}, "messages at 0.role"),
-        ({"messages": ['[{"role": "user", "content": [{"type": "image"}]}]']}, "1 pictures"),
-        ({"image_bytes": [[b"junk"]]}, "picture"),
-        ({"stream_unit": ["word"]}, "word"),
-        ({"text_input": ["look at <image>"]}, "<image>"),
-    ],
-)
-def test_a_bad_question_fails_alone_with_its_value_and_final(serve, inputs, named):
-    llava = serve("llava")
-    good = llava.request(text_input=["Hello."], max_tokens=[2])
-    bad = llava.request(**{"text_input": ["Hello."], **inputs})
-    [[*_, last], [refused]] = llava.execute(good, bad)
-    assert not last.has_error()
-    assert refused.error().code() == INVALID
-    assert named in message(refused)
-
-
-def test_the_unary_face_gives_the_whole_answer_and_its_models_own_errors(serve):
-    plug(llava=serve("llava"))
-    face = serve("llava_answer")
-    good, bad = face.execute(
-        face.request(text_input=["What shape is this?"], image_bytes=[[png(("green", "star"))]], seed=[2**40]),
-        face.request(text_input=[""]),
-    )
-    assert "star" in good[0]["text_output"][0].decode()
-    assert good[0]["finish_reason"][0] == b"stop"
-    assert bad[0].error().code() == INVALID
-    assert message(bad[0]).startswith("text_input is empty")
-
-
-def test_a_full_face_refuses_at_once(serve):
-    plug(llava=serve("llava"))
-    face = serve("llava_answer", max_in_flight="1")
-    answers = face.execute(*(face.request(text_input=["Hello."]) for _ in range(3)))
-    codes = [response.error().code() if response.has_error() else None for [response] in answers]
-    assert codes == [None, UNAVAILABLE, UNAVAILABLE]
 
 
 def test_a_text_is_streamed_clause_by_clause_as_it_would_be_spoken_at_once(serve):
@@ -429,33 +272,3 @@ def test_a_voice_that_does_not_know_its_times_asks_the_aligner(serve, monkeypatc
     assert found["word"].tolist() == timed["word"].tolist()
     assert np.median(np.abs(found["word_start"] - timed["word_start"])) < 0.04
     assert (len(chinese["word"]), len(chinese["audio"]) > 1000) == (0, True)  # the aligner cannot read it
-
-
-def test_captions_of_many_users_meet_in_one_batch_and_a_bad_one_fails_alone(serve):
-    tokenizer, encoder = serve("clip_tokenizer"), serve("clip_text_encoder")
-    texts = ["a red circle", "一个红色的圆形", "a yellow star", " "]
-    *tokens, blank = tokenizer.execute(*(tokenizer.request(text=[text]) for text in texts))
-    assert "empty" in message(blank)
-    assert [int(row["token_count"][0]) for row in tokens] == [5, 9, 5]
-    assert not any(row["truncated"][0] for row in tokens)
-    broken = encoder.request(input_ids=[np.full(77, -1, np.int32)])
-    english, bad, chinese, star = encoder.execute(
-        encoder.request(input_ids=[tokens[0]["input_ids"]]),
-        broken,
-        *(encoder.request(input_ids=[row["input_ids"]]) for row in tokens[1:]),
-    )
-    assert "-1" in message(bad)
-    assert english["text_embeds"] @ chinese["text_embeds"] > english["text_embeds"] @ star["text_embeds"] + 0.2
-
-
-def test_a_picture_lies_closest_to_its_caption_and_a_bad_one_fails_alone(serve):
-    processor, encoder = serve("clip_image_processor"), serve("clip_image_encoder")
-    tokenizer, reader = serve("clip_tokenizer"), serve("clip_text_encoder")
-    files = [png(("red", "circle")), b"no picture", png(("blue", "square"))]
-    red, bad, blue = processor.execute(*(processor.request(image_bytes=[file]) for file in files))
-    assert bad.error().code() == INVALID
-    requests = [encoder.request(pixel_values=[row["pixel_values"]]) for row in (red, blue)]
-    seen = [row["image_embeds"] for row in encoder.execute(*requests)]
-    [ids] = tokenizer.execute(tokenizer.request(text=["a red circle"]))
-    [text] = reader.execute(reader.request(input_ids=[ids["input_ids"]]))
-    assert seen[0] @ text["text_embeds"] > seen[1] @ text["text_embeds"] + 0.2
