@@ -6,7 +6,7 @@ Splitting a clause again gives the clause itself, so a text sounds the same spok
 from __future__ import annotations
 
 import re
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import pysbd
 
@@ -14,7 +14,8 @@ from tritone.punctuation import STOPS, WIDE_STOPS
 from tritone.speech.reading.scripts import is_han, language_by_script
 
 LONGEST = 60  # characters of a sentence that is spoken in one piece
-BREATH = 240  # characters of a clause without any pause
+BREATH = 240  # letters that are said of a clause without any pause: some 16 s
+DIGIT, HAN = 5, 3  # letters that take as long to say
 STRETCH = 500  # characters that pysbd is given at once: its time grows with the square of them, or worse
 SHORTEST = 12  # characters of a clause that may stand alone within a sentence; Chinese ones count double
 
@@ -109,11 +110,17 @@ def _clauses(sentence: str) -> list[str]:
 def _breaths(clause: str) -> list[str]:
     """A clause without a pause, cut between words where no breath holds it."""
     parts = []
-    while len(clause) > BREATH:
-        end = _last_space(clause, BREATH)
+    while (held := _held(clause)) < len(clause):
+        end = _last_space(clause, held)
         parts.append(clause[:end])
         clause = clause[end:]
     return [*parts, clause]
+
+
+def _held(clause: str) -> int:
+    """How many characters of a clause one breath holds. A voice's memory grows with what it says in one piece."""
+    said = accumulate(DIGIT if letter.isdigit() else HAN if is_han(letter) else 1 for letter in clause)
+    return next((place for place, letters in enumerate(said) if letters > BREATH), len(clause))
 
 
 def _split_at(pattern: re.Pattern[str], text: str) -> list[str]:

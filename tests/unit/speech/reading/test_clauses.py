@@ -2,6 +2,7 @@
 
 import pytest
 
+from tritone.speech.reading import clauses as reading
 from tritone.speech.reading.clauses import pause_after, pieces, speakable, split
 
 LONG = (
@@ -70,3 +71,18 @@ def test_only_what_can_be_said_is_spoken() -> None:
 )
 def test_pieces_of_an_answer_are_cut_at_pauses_and_join_to_it(text: str, parts: list[str]) -> None:
     assert pieces(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [("9" * 500, "en"), ("a red circle " * 60, "en"), ("图片里有一个圆" * 40, "zh"), ("1" * 300, "zh")],
+)
+def test_no_clause_says_more_than_a_breath_holds_however_little_is_written(text, language):
+    """A voice that says five hundred digits in one piece took a gigabyte, and kept it."""
+    parts = split(text, language)
+    said = [
+        sum(reading.DIGIT if c.isdigit() else reading.HAN if "一" <= c <= "龥" else 1 for c in part) for part in parts
+    ]
+    assert max(said) <= reading.BREATH
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    assert [again for part in parts for again in split(part, language)] == parts
