@@ -64,6 +64,13 @@ def serve(
         str, typer.Option(help="Models to load, comma-separated, with all they need.", show_default="all")
     ] = "",
     device: Annotated[Device, typer.Option(help="auto takes a GPU if one is visible.")] = "auto",
+    config_name: Annotated[
+        str,
+        typer.Option(
+            help="Of the models' configurations: l4 takes configs/l4.pbtxt where there is one.",
+            show_default="cpu on a CPU",
+        ),
+    ] = "",
     model_repository: Annotated[
         list[Path] | None, typer.Option(help="May be repeated.", show_default="model_repository and ensembles")
     ] = None,
@@ -111,7 +118,7 @@ def serve(
             repositories=[
                 path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")
             ],
-            config_name=_config_name(device),
+            config_name=config_name or _config_name(device),
             ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port, metrics_host),
             policy=Policy(canary_interval, deep_canary_interval, hung_after, load_timeout, max_restarts),
             stopping=Stopping(not_ready_seconds, drain_seconds, stop_timeout),
@@ -141,7 +148,7 @@ class Plan:
     found: Tritonserver
     repositories: list[Path]
     models: list[Model]
-    config_name: str | None  # "cpu", or None for the GPU configurations
+    config_name: str | None  # "cpu", another variant, or None for the GPU configurations
     checkpoints: Path | None  # the folder; None if no model needs one
     ports: Ports
     policy: Policy
@@ -206,7 +213,7 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
 
     Raises: CannotStart: before anybody could have used it.
     """
-    out.print(f"tritonserver from {plan.found.origin}; {'CPU' if plan.config_name else 'GPU'}; log: {log.name}")
+    out.print(f"tritonserver from {plan.found.origin}; {(plan.config_name or 'gpu').upper()}; log: {log.name}")
     for warning in plan.warnings:
         err.print(f"tritone serve: warning: {warning.removeprefix('WARNING: ')}")
     readiness, metrics = Readiness([model.name for model in plan.models], plan.ready_grace_s), Metrics()
