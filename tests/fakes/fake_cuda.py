@@ -176,9 +176,7 @@ class _Card(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
+        if (result := _decomposed(self, func, args, kwargs)) is not NotImplemented:
             return result
         if func.overloadpacket in _ONE_DTYPE:
             _refuse_two_dtypes(func, args, kwargs)
@@ -190,6 +188,14 @@ class _Card(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
                 self._card.placed.append(Placed(str(func), tensor.dtype, tuple(tensor.shape), tensor.device))
         return result
+
+
+def _decomposed(mode, func, args, kwargs):
+    """What an operator that is made of others gives, each seen by the mode; NotImplemented for one that is not."""
+    if func.namespace != "aten":
+        return NotImplemented
+    with mode:
+        return func.decompose(*args, **kwargs)
 
 
 def _refuse_two_dtypes(func, args, kwargs) -> None:
@@ -263,9 +269,7 @@ class _Waiting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
+        if (result := _decomposed(self, func, args, kwargs)) is not NotImplemented:
             return result
         before = _devices(args, kwargs)
         result = func(*args, **kwargs)

@@ -51,7 +51,7 @@ class Sampler:
         self.said: torch.Tensor | None = None  # bool (vocabulary,)
         if sampling.repetition_penalty != 1:
             self.said = torch.zeros(vocabulary, dtype=torch.bool, device=device)
-            self.said[prompt.to(device, non_blocking=True)] = True
+            self.said.index_fill_(0, prompt.to(device, non_blocking=True), True)
 
     def random(self) -> float:
         """The answer's next random number, [0, 1): one a token, whoever else is being answered."""
@@ -60,7 +60,7 @@ class Sampler:
     def chose(self, token: int) -> None:
         """Remember a token of the answer."""
         if self.said is not None:
-            self.said[token] = True
+            self.said[token].fill_(True)  # not "= True", which copies a True from the host and waits for that
 
 
 def choose(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int]:
@@ -116,4 +116,5 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
         lowest = descending.where(stays, torch.inf).amin(-1, keepdim=True)
         scores = scores.where(scores >= lowest, -torch.inf)
     summed = scores.softmax(-1).cumsum(-1)
-    return (summed <= number * summed[:, -1:]).sum(-1).clamp(max=size - 1)
+    below: torch.Tensor = summed <= number * summed[:, -1:]
+    return below.sum(-1).clamp(max=size - 1)

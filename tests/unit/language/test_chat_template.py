@@ -53,7 +53,7 @@ QUESTION = "Where is it?"
 
 
 def llava_1_5():
-    vocabulary = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocabulary = ["<unk>", "<s>", "</s>", "▁", *(f"<0x{byte:02X}>" for byte in range(256))]
     tokenizer = LlamaTokenizer(vocab={token: id_ for id_, token in enumerate(vocabulary)}, add_bos_token=True)
     tokenizer.add_tokens([AddedToken("<image>", special=True)])
     processor = LlavaProcessor(

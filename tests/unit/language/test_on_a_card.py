@@ -73,9 +73,16 @@ def samplers(count, ids, vocabulary, **options):
 DRAWN = {"temperature": 0.7, "top_k": 40, "top_p": 0.9, "repetition_penalty": 1.2}
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
-@pytest.mark.parametrize("make", [small, true], ids=["small", "llava_1_5_7b"])
+@pytest.mark.parametrize(
+    ("make", "dtype", "attention"),
+    [
+        (small, torch.float16, "sdpa"),
+        (small, torch.float16, "eager"),
+        (small, torch.bfloat16, "sdpa"),
+        (small, torch.bfloat16, "eager"),
+        (true, torch.float16, "sdpa"),
+    ],
+)
 @torch.inference_mode()
 def test_every_tensor_is_on_the_card_and_of_one_dtype(make, dtype, attention):
     """A tensor that was left on the CPU, and a matrix of another dtype, raise here as they do on a card."""
