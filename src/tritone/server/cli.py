@@ -111,14 +111,13 @@ def serve(
     signals = Signals()
     signals.listen()
     root = _project_root()
+    repositories = [path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")]
     try:
         _replace_checkpoints(checkpoint or [])
         plan = _plan(
             names=[name.strip() for name in models.split(",") if name.strip()],
-            repositories=[
-                path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")
-            ],
-            config_name=config_name or _config_name(device),
+            repositories=repositories,
+            config_name=_variant(config_name, repositories) or _config_name(device),
             ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port, metrics_host),
             policy=Policy(canary_interval, deep_canary_interval, hung_after, load_timeout, max_restarts),
             stopping=Stopping(not_ready_seconds, drain_seconds, stop_timeout),
@@ -355,6 +354,13 @@ def _addresses(ports: Ports) -> str:
     at, seen = ports.local_host, tritonserver.local(ports.metrics_host)
     metrics, watchdog = f"http://{seen}:{ports.metrics}/metrics", f"{seen}:{ports.watchdog}"
     return f"{READY}: http://{at}:{ports.http}  grpc {at}:{ports.grpc}  metrics {metrics}  watchdog {watchdog}"
+
+
+def _variant(name: str, repositories: list[Path]) -> str:
+    """The configuration that was asked for by name; raises CannotStart where no model has one, which is a slip."""
+    if name and not any(file for folder in repositories for file in folder.glob(f"*/configs/{name}.pbtxt")):
+        raise CannotStart(f"--config-name is '{name}', but no model has a configs/{name}.pbtxt")
+    return name
 
 
 def _config_name(device: Device) -> str | None:
