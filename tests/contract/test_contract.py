@@ -68,6 +68,21 @@ def test_joined_calls_have_no_more_rows_than_their_network_takes(setting, networ
         assert int(config.parameters[setting].string_value) <= models[network].config.max_batch_size
 
 
+def test_llavas_door_lets_in_at_once_as_many_as_have_a_slot(models):
+    for config in (models["llava"].config, *models["llava"].variants.values()):
+        assert config.parameters["at_once"] == config.parameters["slots"]  # 0: as many as fit
+
+
+@pytest.mark.parametrize(
+    ("path", "tokens"), [("config.pbtxt", 576), ("configs/l4.pbtxt", 576), ("configs/cpu.pbtxt", 64)]
+)
+def test_llavas_length_has_room_for_all_pictures_and_some_words(path, tokens, models):
+    """Tokens of a picture: LLaVA 1.5 has 576, the tiny checkpoint 64."""
+    parameters = models["llava"].configs[path].parameters
+    pictures, length = (int(parameters[key].string_value) for key in ("max_pictures", "max_length"))
+    assert pictures * tokens <= 0.9 * length
+
+
 def test_ensembles_are_wired_without_a_fault(models):
     ensembles = [served for served in models.values() if served.is_ensemble]
     assert ensembles

@@ -18,6 +18,7 @@ class Settings(serving.DoorSettings):
     max_queue: int
     prefill_chunk: int
     stream_interval_ms: int
+    memory_reserve: float
     max_characters: int
     max_pictures: int
     max_image_bytes: int
@@ -39,7 +40,8 @@ class TritonPythonModel:
         self.triton.publish(self.llava.engine.statistics.measurements)
         self.triton.watch(self.llava.engine.fault)
         self.triton.probe(self.llava.say_something)
-        self.triton.open_door(settings)
+        at_once = settings.at_once or self.llava.engine.decoder.cache.slots
+        self.triton.open_door(settings.model_copy(update={"at_once": at_once}))
 
     def execute(self, requests):
         self.triton.stream(requests, self._answer)

@@ -31,15 +31,16 @@ class Adapters:
 
         Raises: ValueError: a folder that cannot be served, by name.
         """
+        device = str(model.device)  # PEFT's own choice is the first GPU, be the model on it or not
         folders = sorted(file.parent for file in directory.glob("*/adapter_config.json"))
         wrapped: PeftModel | None = None
         for folder in folders:
             try:
                 _check(folder)
                 if wrapped is None:
-                    wrapped = PeftModel.from_pretrained(model, str(folder), adapter_name=folder.name)
+                    wrapped = PeftModel.from_pretrained(model, str(folder), folder.name, torch_device=device)
                 else:
-                    wrapped.load_adapter(str(folder), adapter_name=folder.name)
+                    wrapped.load_adapter(str(folder), folder.name, torch_device=device)
             except Exception as error:
                 raise ValueError(f"adapter '{folder.name}' ({folder}) cannot be served: {error}") from error
         adapters = cls([folder.name for folder in folders])

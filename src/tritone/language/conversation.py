@@ -7,6 +7,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from tritone.errors import InvalidInput
 
+Role = Literal["user", "system", "assistant"]
+
 
 class ImagePart(BaseModel):
     """Stands for the next picture of `image_bytes`."""
@@ -24,7 +26,7 @@ class TextPart(BaseModel):
 class Message(BaseModel):
     """One turn of a conversation, in OpenAI's shape."""
 
-    role: Literal["system", "user", "assistant"]
+    role: Role
     content: str | list[ImagePart | TextPart]
 
     @property
@@ -33,11 +35,14 @@ class Message(BaseModel):
         return sum(isinstance(part, ImagePart) for part in self.content)
 
     @property
+    def parts(self) -> list[ImagePart | TextPart]:
+        """The content, a plain string as the one part that it is."""
+        return [TextPart(type="text", text=self.content)] if isinstance(self.content, str) else self.content
+
+    @property
     def texts(self) -> list[str]:
         """The words of the turn."""
-        if isinstance(self.content, str):
-            return [self.content]
-        return [part.text for part in self.content if isinstance(part, TextPart)]
+        return [part.text for part in self.parts if isinstance(part, TextPart)]
 
 
 _MESSAGES = TypeAdapter(list[Message])

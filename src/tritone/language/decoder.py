@@ -5,6 +5,7 @@ comparison, which is most of what a small model's token costs. The layers themse
 quantised weights and adapters work as they are.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,19 +14,30 @@ from transformers import LlavaForConditionalGeneration
 
 from tritone.errors import NotServed
 from tritone.language.adapters import Adapters
+from tritone.language.budget import Budget, memory, slots_that_fit
 from tritone.language.kv_cache import Rows, SlotCache
+from tritone.language.transfers import put
 
 
 class Decoder:
     """Pictures and words in, logits out.
 
     Args:
-        slots, length: of the cache; 0 is the model's whole context.
+        slots: of the cache; 0 is as many as fit into the GPU's memory.
+        length: tokens of each; 0 is the model's whole context.
+        memory_reserve: where slots is 0, the share of the GPU that stays free of weights and cache.
 
-    Raises: NotServed: an architecture whose attention depends on more than position and causality.
+    Raises: NotServed: an architecture whose attention depends on more than position and causality; no slot fits.
     """
 
-    def __init__(self, model: LlavaForConditionalGeneration, adapters: Adapters, slots: int, length: int = 0) -> None:
+    def __init__(
+        self,
+        model: LlavaForConditionalGeneration,
+        adapters: Adapters,
+        slots: int,
+        length: int = 0,
+        memory_reserve: float = 0.0,
+    ) -> None:
         self.model, self.adapters = model, adapters
         self._text: Any = model.model.language_model
         config = self._text.config
@@ -35,13 +47,14 @@ class Decoder:
         length = length or context
         _check(config, self._text, length)
         devices = [next(layer.parameters()).device for layer in self._text.layers]
-        self.cache = SlotCache(config, slots, length, model.dtype, devices)
+        self.budgets = [] if slots else _budgets(model, devices, length, memory_reserve)
+        self.cache = SlotCache(config, slots or slots_that_fit(self.budgets), length, model.dtype, devices)
         self.device: torch.device = self._text.embed_tokens.weight.device
         self.vocabulary = int(config.vocab_size)
         probe = torch.zeros((), dtype=model.dtype, device=devices[0])
         angles = self._text.rotary_emb(probe, position_ids=torch.arange(length, device=devices[0])[None])
         self._cos, self._sin = (table[0] for table in angles)
-        self._additive = config._attn_implementation == "eager"  # eager attention adds its mask, sdpa takes bool
+        self._knows_causality = config._attn_implementation != "eager"
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:
         """A prompt as the language model gets it, (length, hidden), the pictures at their places.
@@ -50,13 +63,13 @@ class Decoder:
             input_ids: (length,).
             pixel_values: all pictures of the prompt, (pictures, 3, height, width), encoded in one batch.
         """
-        input_ids = input_ids.to(self.device)
+        input_ids = input_ids.to(self.device, non_blocking=True)
         with self.adapters.rows([adapter]):
             embeds: torch.Tensor = self._text.embed_tokens(input_ids[None])[0]
         if pixel_values is None:
             return embeds
         with self.adapters.rows([adapter] * len(pixel_values)):
-            pixels = pixel_values.to(self.model.device, self.model.dtype)
+            pixels = pixel_values.to(self.model.device, self.model.dtype, non_blocking=True)
             pictures = self.model.get_image_features(pixel_values=pixels, return_dict=True).pooler_output
         places = (input_ids == self.model.config.image_token_id)[:, None]
         return embeds.masked_scatter(places, torch.cat(pictures).to(embeds.device, embeds.dtype))
@@ -72,13 +85,13 @@ class Decoder:
         """
         batch = torch.nn.utils.rnn.pad_sequence(list(embeds), batch_first=True)
         hidden = self._forward(batch, self.cache.rows(first, starts, batch.shape[1]), names)
-        ends = torch.tensor([len(each) - 1 for each in embeds], device=hidden.device)
+        ends = put([len(each) - 1 for each in embeds], hidden.device)
         return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
     def decode(self, tokens: Sequence[int], starts: Sequence[int], names: list[str]) -> torch.Tensor:
         """One more token for the rows from slot 0 on; logits as in `logits`."""
         with self.adapters.rows(names):
-            embeds = self._text.embed_tokens(torch.tensor(tokens, device=self.device)[:, None])
+            embeds = self._text.embed_tokens(put(tokens, self.device)[:, None])
         return self.logits(self._forward(embeds, self.cache.rows(0, starts, 1), names)[:, 0], names)
 
     def logits(self, hidden: torch.Tensor, names: list[str]) -> torch.Tensor:
@@ -91,13 +104,7 @@ class Decoder:
         """(rows, width, hidden) through all layers."""
         positions = rows.positions
         angles = self._cos[positions], self._sin[positions]
-        mask = rows.mask()
-        if mask is not None and self._additive:
-            low = torch.finfo(hidden.dtype).min
-            mask = torch.zeros(mask.shape, dtype=hidden.dtype, device=mask.device).masked_fill_(~mask, low)
-        if mask is None and self._additive and rows.width > 1:  # eager attention does not know causality by itself
-            mask = torch.full((rows.width, rows.length), torch.finfo(hidden.dtype).min, dtype=hidden.dtype)
-            mask = mask.triu(1)[None, None].to(hidden.device)
+        mask = rows.mask(hidden.dtype, self._knows_causality)
         with self.adapters.rows(names):
             for layer in self._text.layers:
                 hidden = layer(
@@ -109,6 +116,21 @@ class Decoder:
                     position_embeddings=angles,
                 )
             return self._text.norm(hidden)  # type: ignore[no-any-return]
+
+
+def _budgets(
+    model: LlavaForConditionalGeneration, devices: Sequence[torch.device], length: int, reserve: float
+) -> list[Budget]:
+    """Of every device that holds layers of the language model, whose own devices are given one by one."""
+    slot = SlotCache.slot_nbytes(model.config.text_config, length, model.dtype)
+    weights: Counter[torch.device] = Counter()
+    for tensor in (*model.parameters(), *model.buffers()):
+        weights[tensor.device] += tensor.nbytes
+    budgets = []
+    for device, layers in Counter(devices).items():
+        free, total = memory(device)
+        budgets.append(Budget(str(device), total, free, weights[device], reserve, layers * slot, length))
+    return budgets
 
 
 def _check(config: Any, text: Any, length: int) -> None:

@@ -19,6 +19,7 @@ from tritone.language.decoder import Decoder
 from tritone.language.engine_statistics import Statistics
 from tritone.language.sampling import Sampler, choose
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
+from tritone.language.transfers import put
 from tritone.priority import step_back
 
 
@@ -219,7 +220,7 @@ class Engine:
         if not whole:
             return
         ready = [rows[index] for index in whole]
-        logits = self.decoder.logits(hidden[whole], [row.adapter for row in ready])
+        logits = self.decoder.logits(hidden[put(whole, hidden.device)], [row.adapter for row in ready])
         for row in ready:
             self._start_decoding(row)
         self._say(ready, logits)

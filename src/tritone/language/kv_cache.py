@@ -3,10 +3,15 @@
 Rows of a pass through the network are neighbouring slots, so what attention reads is a view and nothing is gathered.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+
+from tritone.language.transfers import put
+
+ALIGNED = 16  # numbers; CUDA's attention kernels copy masks whose rows begin elsewhere
 
 
 class SlotCache:
@@ -22,10 +27,14 @@ class SlotCache:
     ) -> None:
         self.slots = slots
         self.length = length
-        heads = config.num_key_value_heads
-        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         # Zeros, not whatever is there: a masked value has weight 0, and 0 times NaN is NaN.
-        self._layers = [torch.zeros((2, slots, heads, length, size), dtype=dtype, device=device) for device in devices]
+        shape = _shape(config, slots, length)
+        self._layers = [torch.zeros(shape, dtype=dtype, device=device) for device in devices]
+
+    @staticmethod
+    def slot_nbytes(config: Any, length: int, dtype: torch.dtype) -> int:
+        """Size of one slot in one layer."""
+        return math.prod(_shape(config, 1, length)) * dtype.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -60,6 +69,12 @@ class SlotCache:
             layer[:, slot] = 0
 
 
+def _shape(config: Any, slots: int, length: int) -> tuple[int, ...]:
+    """Of one layer's memory: keys and values, slots, heads, tokens, head size."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2, slots, config.num_key_value_heads, length, size
+
+
 class Rows:
     """Neighbouring slots during one pass; what transformers' attention layers are given as `past_key_values`."""
 
@@ -74,7 +89,7 @@ class Rows:
         self._start = starts[0] if len(set(starts)) == 1 and starts[0] + width <= length else -1
         device = layers[0].device
         self._numbers = torch.arange(len(starts), device=device)[:, None]
-        begins = torch.tensor(starts, device=device)[:, None]
+        begins = put(starts, device)[:, None]
         # Each new token's column, (rows, width). A short row's filling may reach past the end: the last column.
         self.positions = (begins + torch.arange(width, device=device)).clamp_(max=length - 1)
 
@@ -91,12 +106,15 @@ class Rows:
             keys[rows, :, columns], values[rows, :, columns] = key.transpose(1, 2), value.transpose(1, 2)
         return keys[:, :, : self.length], values[:, :, : self.length]
 
-    def mask(self) -> torch.Tensor | None:
-        """Which columns each new token may see, bool (rows, 1, width, length); None where attention knows itself.
+    def mask(self, dtype: torch.dtype, knows_causality: bool = True) -> torch.Tensor | None:
+        """What is added to attention's scores, (rows, 1, width, length): 0 where a new token may look, −inf elsewhere.
 
-        It knows where a block of new tokens starts at column 0 (causal), and where one token sees all of its row.
+        None where attention needs none: where one token sees all of its row, and where a block of new tokens starts
+        at column 0, if it knows causality by itself. Made once a pass: of a bool mask each layer would make its own.
         """
-        if self._start == 0 or (self._start > 0 and self.width == 1):
+        if self._start >= 0 and (self.width == 1 or (self._start == 0 and knows_causality)):
             return None
-        columns = torch.arange(self.length, device=self.positions.device)
-        return (columns <= self.positions[..., None])[:, None]
+        columns = torch.arange(-(-self.length // ALIGNED) * ALIGNED, device=self.positions.device)
+        unseen = (columns > self.positions[..., None])[:, None]
+        mask = torch.zeros(unseen.shape, dtype=dtype, device=unseen.device).masked_fill_(unseen, -torch.inf)
+        return mask[..., : self.length]

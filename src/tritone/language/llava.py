@@ -13,11 +13,12 @@ from typing import get_args
 
 import torch
 from PIL import Image
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from tritone.errors import InvalidInput
+from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
+from tritone.language.chat_template import ChatTemplate
 from tritone.language.conversation import Message
 from tritone.language.decoder import Decoder
 from tritone.language.detokenizer import Detokenizer, Unit
@@ -57,11 +58,12 @@ class Loading:
 class Capacity:
     """How many are answered at once."""
 
-    slots: int = 8
+    slots: int = 8  # 0: as many as fit into the GPU's memory
     max_length: int = 0  # tokens of prompt and answer together, in each slot; 0: the checkpoint's context
     max_queue: int = 64  # requests that wait for a slot
     prefill_chunk: int = 512  # tokens of prompts between two tokens of the answers in progress
     stream_interval_ms: int = 0  # token streams: a response at most this often; each costs a trip between processes
+    memory_reserve: float = 0.1  # where slots is 0: the share of the GPU for passes, CUDA itself and other models
 
 
 WHOLE = Loading()
@@ -104,13 +106,15 @@ class Llava:
         adapters: Adapters,
     ) -> None:
         self.processor, self.limits, self.adapters = processor, limits, adapters
-        eos = model.generation_config.eos_token_id
-        self._eos = frozenset(eos if isinstance(eos, list) else [eos])
-        # Written by a caller these would be read as what they stand for: a picture, the end of a turn.
-        self._controls = processor.tokenizer.all_special_tokens
+        self._eos = _end_of_text(model, processor)
+        self._template = ChatTemplate(processor)
+        self._controls = _controls(processor)
         self._image_token = int(model.config.image_token_id)
         self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
-        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length)
+        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length, capacity.memory_reserve)
+        self._picture_tokens = self._count_picture_tokens()
+        # Beside the pictures there is at least a word of the question and a token of the answer.
+        self._max_pictures = min(limits.max_pictures, (decoder.cache.length - 2) // self._picture_tokens)
         self.engine = Engine(decoder, self._eos, capacity.max_queue, capacity.prefill_chunk)
         # Full-size pictures in memory: one. Requests are prepared on many threads.
         self._decoding = threading.Semaphore(1)
@@ -131,7 +135,10 @@ class Llava:
         Args:
             device: "cpu" or "cuda:N".
             adapters: folder of PEFT LoRA folders, each served under its name.
+
+        Raises: NotServed: a checkpoint of another kind, one without an end-of-text token, or one that does not fit.
         """
+        _check_kind(directory)
         dtype = torch_dtype(loading.dtype, device)
         model = LlavaForConditionalGeneration.from_pretrained(
             directory,
@@ -155,11 +162,13 @@ class Llava:
 
     def describe(self) -> str:
         """What is in memory, for the log."""
-        cache = self.engine.decoder.cache
+        cache, budgets = self.engine.decoder.cache, self.engine.decoder.budgets
+        why = f", as many as fit: {'; '.join(map(str, budgets))}" if budgets else ""
         names = ", ".join(self.adapters.names) or "none"
         return (
             f"weights {self._weights / 2**20:,.0f} MiB, cache {cache.nbytes / 2**20:,.0f} MiB "
-            f"({cache.slots} slots of {cache.length} tokens), adapters: {names}"
+            f"({cache.slots} slots of {cache.length} tokens{why}), "
+            f"pictures: at most {self._max_pictures} of {self._picture_tokens} tokens, adapters: {names}"
         )
 
     def close(self) -> None:
@@ -203,7 +212,8 @@ class Llava:
         sampling = Sampling(float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty))
         turns = self._turns(text_input, image_bytes or [], messages)
         self._check_pixels(image_bytes or [])
-        input_ids, pixel_values = self._tokenise(turns, [self._look(data) for data in image_bytes or []])
+        written = self._template.write(turns)
+        input_ids, pixel_values = self._tokenise(written, [self._look(data) for data in image_bytes or []])
         most = self.engine.decoder.cache.length
         if len(input_ids) + max_tokens > most:
             raise InvalidInput(
@@ -249,9 +259,10 @@ class Llava:
             raise InvalidInput(
                 f"text_input and messages have {length} characters, the limit is {self.limits.max_characters}"
             )
-        if len(image_bytes) > self.limits.max_pictures:
+        if len(image_bytes) > self._max_pictures:
             raise InvalidInput(
-                f"image_bytes holds {len(image_bytes)} pictures, the limit is {self.limits.max_pictures}"
+                f"image_bytes holds {len(image_bytes)} pictures, the limit is {self._max_pictures} "
+                f"of {self._picture_tokens} tokens each"
             )
         turns = conversation.with_question(conversation.read(messages), text_input, len(image_bytes))
         conversation.refuse_controls(turns, self._controls)
@@ -281,15 +292,19 @@ class Llava:
             values = self.processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
         return torch.as_tensor(values[0])
 
-    def _tokenise(self, turns: list[Message], pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _count_picture_tokens(self) -> int:
+        """Of the prompt, for each picture."""
+        blank = self.processor.image_processor(Image.new("RGB", (64, 64)), return_tensors="pt")["pixel_values"]
+        input_ids, _ = self._tokenise(self.processor.image_token, [torch.as_tensor(blank[0])])
+        return int((input_ids == self._image_token).sum())
+
+    def _tokenise(self, prompt: str, pictures: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
         """input_ids (length,), and pixel_values (pictures, 3, height, width) if there are pictures."""
-        prompt = self.processor.apply_chat_template([turn.model_dump() for turn in turns], add_generation_prompt=True)
         inputs = self.processor(
             text=[prompt],
             images=pictures or None,
             return_tensors="pt",
-            # The chat template writes the begin-of-text token itself.
-            add_special_tokens=False,
+            add_special_tokens=not self._template.begins(prompt),
             # The pictures are ready; here they only tell how many tokens they take.
             do_convert_rgb=False,
             do_resize=False,
@@ -301,6 +316,32 @@ class Llava:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
+
+
+def _check_kind(directory: Path) -> None:
+    """Refuse LLaVA's relatives: their weights load without an error, and their pictures have other tokens."""
+    kind = LlavaConfig.get_config_dict(directory, local_files_only=True)[0].get("model_type")
+    if kind != LlavaConfig.model_type:
+        raise NotServed(f"the checkpoint's model_type is '{kind}', must be '{LlavaConfig.model_type}'")
+
+
+def _end_of_text(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> frozenset[int]:
+    """The tokens that end an answer: those of generation_config.json and the tokenizer's own."""
+    named = model.generation_config.eos_token_id
+    tokens = {*(named if isinstance(named, list) else [named]), processor.tokenizer.eos_token_id} - {None}
+    if not tokens:
+        raise NotServed(
+            "the checkpoint names no token that ends an answer: "
+            "neither generation_config.json nor its tokenizer has an eos_token"
+        )
+    return frozenset(map(int, tokens))
+
+
+def _controls(processor: LlavaProcessor) -> list[str]:
+    """What a caller must not write: a tokenizer reads it as what it stands for, a picture or the end of a turn."""
+    tokenizer = processor.tokenizer
+    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
+    return list(dict.fromkeys([*tokenizer.all_special_tokens, processor.image_token, *added]))
 
 
 def _check_stop(stop: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tritone.errors import InvalidInput
+from tritone.language.transfers import put
 
 
 @dataclass(frozen=True)
@@ -38,51 +39,50 @@ class Sampling:
 class Sampler:
     """One answer's random numbers and the tokens that its penalty remembers.
 
+    The numbers are drawn on the host: a seed draws the same on every device, and none of it is waited for.
+
     Args:
         prompt: token ids of the prompt (length,); as in `generate`, they count as said.
     """
 
     def __init__(self, sampling: Sampling, prompt: torch.Tensor, vocabulary: int, device: torch.device) -> None:
         self.sampling = sampling
-        self._generator: torch.Generator | None = None
+        self._generator = torch.Generator().manual_seed(sampling.seed)
         self.said: torch.Tensor | None = None  # bool (vocabulary,)
-        if sampling.temperature > 0:
-            self._generator = torch.Generator(device).manual_seed(sampling.seed)
         if sampling.repetition_penalty != 1:
             self.said = torch.zeros(vocabulary, dtype=torch.bool, device=device)
-            self.said[prompt.to(device)] = True
+            self.said.index_fill_(0, prompt.to(device, non_blocking=True), True)
 
-    def random(self) -> torch.Tensor:
-        """The answer's next random number, float64 () in [0, 1): one a token, whoever else is being answered."""
-        assert self._generator is not None
-        return torch.rand((), generator=self._generator, dtype=torch.float64, device=self._generator.device)
+    def random(self) -> float:
+        """The answer's next random number, [0, 1): one a token, whoever else is being answered."""
+        return torch.rand((), generator=self._generator, dtype=torch.float64).item()
 
     def chose(self, token: int) -> None:
         """Remember a token of the answer."""
         if self.said is not None:
-            self.said[token] = True
+            self.said[token].fill_(True)  # not "= True", which copies a True from the host and waits for that
 
 
 def choose(logits: torch.Tensor, samplers: Sequence[Sampler]) -> list[int]:
-    """The next token of each row of float32 logits (rows, vocabulary); −1 where a row is not finite."""
+    """The next token of each row of float32 logits (rows, vocabulary); −1 where a row is not finite.
+
+    The host waits for the device once.
+    """
     for row, sampler in enumerate(samplers):
         if sampler.said is not None:
             logits[row] = _penalise(logits[row], sampler.said, sampler.sampling.repetition_penalty)
-    # The maximum passes on NaN and infinity, so one transfer says both what is likeliest and whether it means anything.
-    highest, likeliest = logits.max(-1)
-    tokens = [token if abs(value) < torch.inf else -1 for value, token in zip(*_lists(highest, likeliest), strict=True)]
-    drawn = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0 and tokens[row] >= 0]
-    if drawn:
-        chosen = [samplers[row] for row in drawn]
-        for row, token in zip(drawn, _draw(logits[drawn], chosen).tolist(), strict=True):
-            tokens[row] = token
-    for token, sampler in zip(tokens, samplers, strict=True):
+    # The maximum passes on NaN and infinity, so it says both what is likeliest and whether it means anything.
+    highest, chosen = logits.max(-1)
+    drawing = [row for row, sampler in enumerate(samplers) if sampler.sampling.temperature > 0]
+    if drawing:
+        rows = put(drawing, logits.device)
+        chosen[rows] = _draw(logits[rows], [samplers[row] for row in drawing])
+    # One transfer; float64 holds every token id.
+    values, tokens = torch.stack((highest.double(), chosen.double())).tolist()
+    said = [int(token) if abs(value) < torch.inf else -1 for value, token in zip(values, tokens, strict=True)]
+    for token, sampler in zip(said, samplers, strict=True):
         sampler.chose(token)
-    return tokens
-
-
-def _lists(*tensors: torch.Tensor) -> list[list[float]]:
-    return [tensor.tolist() for tensor in tensors]
+    return said
 
 
 def _penalise(logits: torch.Tensor, said: torch.Tensor, penalty: float) -> torch.Tensor:
@@ -96,22 +96,25 @@ def _draw(logits: torch.Tensor, samplers: Sequence[Sampler]) -> torch.Tensor:
     bits of the logits, which depend on how many rows the network ran, move no boundary by more than themselves.
     """
     settings = [sampler.sampling for sampler in samplers]
-
-    def column(values: list[float], dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        return torch.tensor(values, dtype=dtype, device=logits.device)[:, None]
-
-    scores = logits.double() / column([each.temperature for each in settings])
+    size = logits.shape[-1]
+    columns = [
+        [each.temperature for each in settings],
+        [each.top_p for each in settings],
+        [min(each.top_k or size, size) - 1 for each in settings],
+        [sampler.random() for sampler in samplers],
+    ]
+    temperature, top_p, last, number = put(columns, logits.device, torch.float64)[..., None]
+    scores = logits.double() / temperature
     if any(each.top_k or each.top_p < 1 for each in settings):
-        descending = scores.sort(descending=True).values
-        size = scores.shape[-1]
-        last = column([min(each.top_k or size, size) - 1 for each in settings], torch.long)
-        descending = descending.where(descending >= descending.gather(-1, last), -torch.inf)
+        # Sorted as they came, in float32: a temperature changes no order.
+        descending = logits.sort(descending=True).values.double() / temperature
+        descending = descending.where(descending >= descending.gather(-1, last.long()), -torch.inf)
         # A token stays while those before it hold less than top_p, so the likeliest stays (Holtzman et al. 2020).
         probabilities = descending.softmax(-1)
         before = probabilities.cumsum(-1) - probabilities
-        stays = (before < column([each.top_p for each in settings])) & (descending > -torch.inf)
+        stays = (before < top_p) & (descending > -torch.inf)
         lowest = descending.where(stays, torch.inf).amin(-1, keepdim=True)
         scores = scores.where(scores >= lowest, -torch.inf)
     summed = scores.softmax(-1).cumsum(-1)
-    numbers = torch.stack([sampler.random() for sampler in samplers])[:, None]
-    return (summed <= numbers * summed[:, -1:]).sum(-1).clamp(max=scores.shape[-1] - 1)
+    below: torch.Tensor = summed <= number * summed[:, -1:]
+    return below.sum(-1).clamp(max=size - 1)

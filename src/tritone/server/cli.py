@@ -64,6 +64,13 @@ def serve(
         str, typer.Option(help="Models to load, comma-separated, with all they need.", show_default="all")
     ] = "",
     device: Annotated[Device, typer.Option(help="auto takes a GPU if one is visible.")] = "auto",
+    config_name: Annotated[
+        str,
+        typer.Option(
+            help="Of the models' configurations: l4 takes configs/l4.pbtxt where there is one.",
+            show_default="cpu on a CPU",
+        ),
+    ] = "",
     model_repository: Annotated[
         list[Path] | None, typer.Option(help="May be repeated.", show_default="model_repository and ensembles")
     ] = None,
@@ -104,14 +111,13 @@ def serve(
     signals = Signals()
     signals.listen()
     root = _project_root()
+    repositories = [path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")]
     try:
         _replace_checkpoints(checkpoint or [])
         plan = _plan(
             names=[name.strip() for name in models.split(",") if name.strip()],
-            repositories=[
-                path.resolve() for path in model_repository or (root / "model_repository", root / "ensembles")
-            ],
-            config_name=_config_name(device),
+            repositories=repositories,
+            config_name=_variant(config_name, repositories) or _config_name(device),
             ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port, metrics_host),
             policy=Policy(canary_interval, deep_canary_interval, hung_after, load_timeout, max_restarts),
             stopping=Stopping(not_ready_seconds, drain_seconds, stop_timeout),
@@ -141,7 +147,7 @@ class Plan:
     found: Tritonserver
     repositories: list[Path]
     models: list[Model]
-    config_name: str | None  # "cpu", or None for the GPU configurations
+    config_name: str | None  # "cpu", another variant, or None for the GPU configurations
     checkpoints: Path | None  # the folder; None if no model needs one
     ports: Ports
     policy: Policy
@@ -210,7 +216,7 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
 
     Raises: CannotStart: before anybody could have used it.
     """
-    out.print(f"tritonserver from {plan.found.origin}; {'CPU' if plan.config_name else 'GPU'}; log: {log.name}")
+    out.print(f"tritonserver from {plan.found.origin}; {(plan.config_name or 'gpu').upper()}; log: {log.name}")
     for warning in plan.warnings:
         err.print(f"tritone serve: warning: {warning.removeprefix('WARNING: ')}")
     readiness, metrics = Readiness([model.name for model in plan.models], plan.ready_grace_s), Metrics()
@@ -352,6 +358,13 @@ def _addresses(ports: Ports) -> str:
     at, seen = ports.local_host, tritonserver.local(ports.metrics_host)
     metrics, watchdog = f"http://{seen}:{ports.metrics}/metrics", f"{seen}:{ports.watchdog}"
     return f"{READY}: http://{at}:{ports.http}  grpc {at}:{ports.grpc}  metrics {metrics}  watchdog {watchdog}"
+
+
+def _variant(name: str, repositories: list[Path]) -> str:
+    """The configuration that was asked for by name; raises CannotStart where no model has one, which is a slip."""
+    if name and not any(file for folder in repositories for file in folder.glob(f"*/configs/{name}.pbtxt")):
+        raise CannotStart(f"--config-name is '{name}', but no model has a configs/{name}.pbtxt")
+    return name
 
 
 def _config_name(device: Device) -> str | None:

@@ -4,11 +4,12 @@ import asyncio
 import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model, peft_model
 from PIL import Image
 from transformers import (
     CLIPVisionConfig,
@@ -23,6 +24,7 @@ from transformers import (
 
 from tritone import checkpoints
 from tritone.errors import InvalidInput, NotServed
+from tritone.language import decoder
 from tritone.language.llava import Capacity, Limits, Llava, Loading
 
 LIMITS = Limits(max_characters=2000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=64)
@@ -215,6 +217,73 @@ def test_a_length_over_the_context_is_refused(folders):
         Llava.load(folders / "llava_1_5", "cpu", LIMITS, capacity=Capacity(max_length=2000))
 
 
+def changed(folder, tmp_path, **files):
+    """A copy of a checkpoint, with other values in its JSON files."""
+    copy = tmp_path / "changed"
+    shutil.copytree(folder, copy)
+    for name, change in files.items():
+        file = copy / f"{name}.json"
+        file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    return copy
+
+
+@pytest.mark.parametrize("kind", ["llava_next", "llava_onevision", "llava_llama", None])
+def test_a_relative_of_llava_is_refused_by_its_kind(folders, tmp_path, load, kind):
+    folder = changed(folders / "llava_1_5", tmp_path, config=lambda config: {**config, "model_type": kind})
+    with pytest.raises(NotServed, match=f"model_type is '{kind}', must be 'llava'"):
+        load(folder)
+
+
+def without_eos(config):
+    return {key: without_eos(value) if isinstance(value, dict) else value for key, value in config.items()} | (
+        {"eos_token_id": None} if "eos_token_id" in config else {}
+    )
+
+
+def test_the_tokenizers_end_of_text_ends_an_answer_too(folders, tmp_path, load):
+    folder = changed(folders / "llava_1_5", tmp_path, config=without_eos, generation_config=without_eos)
+    assert load(folder).engine._eos == {2}
+    assert load(folders / "llava_1_5").engine._eos == {2, 5}
+
+
+def test_a_checkpoint_whose_answers_would_never_end_is_refused(folders, tmp_path, load):
+    folder = changed(
+        folders / "llava_1_5",
+        tmp_path,
+        config=without_eos,
+        generation_config=without_eos,
+        tokenizer_config=lambda config: {**config, "eos_token": None},
+    )
+    with pytest.raises(NotServed, match=r"names no token that ends an answer: neither generation_config.json nor"):
+        load(folder)
+
+
+def test_no_more_pictures_are_promised_than_the_length_holds(folders):
+    """16 tokens each: over the last, no word and no answer would have room."""
+    llava = Llava.load(folders / "llava_1_5", "cpu", LIMITS, capacity=Capacity(slots=1, max_length=64))
+    try:
+        with pytest.raises(InvalidInput, match="holds 4 pictures, the limit is 3 of 16 tokens each"):
+            llava.prepare("x", [picture(0)] * 4, max_tokens=1)
+        assert llava.prepare("x", [picture(0)] * 3, max_tokens=1).prompt.picture_tokens == 48
+        assert "pictures: at most 3 of 16 tokens" in llava.describe()
+    finally:
+        llava.close()
+
+
+def test_of_a_cpu_the_number_of_slots_must_be_said(folders):
+    with pytest.raises(NotServed, match="slots is 0, as many as fit, which can be told of a GPU only"):
+        Llava.load(folders / "llava_1_5", "cpu", LIMITS, capacity=Capacity(slots=0))
+
+
+def test_as_many_slots_as_fit_are_made_and_the_log_says_why(folders, load, monkeypatch):
+    monkeypatch.setattr(decoder, "memory", lambda device: (3 * 2**30, 4 * 2**30))
+    monkeypatch.setattr(sys.modules[__name__], "CAPACITY", Capacity(slots=0, max_length=1024, memory_reserve=0.99))
+    llava = load(folders / "llava_1_5")
+    [budget] = llava.engine.decoder.budgets
+    assert budget.slots == llava.engine.decoder.cache.slots > 1
+    assert f"{budget.slots} slots of 1024 tokens, as many as fit: cpu has 4.0 GiB" in llava.describe()
+
+
 # ---- adapters
 
 
@@ -259,6 +328,20 @@ def test_adapters_work_on_quantised_weights(folders, adapters, load):
     asked = prompts(llava, ("flowers", ""))
     assert answers(llava, asked[:2]) == [answers(llava, [prompt])[0] for prompt in asked[:2]]
     assert answers(llava, asked[:1]) != answers(llava, prompts(llava)[:1])
+
+
+def test_adapters_are_read_onto_the_models_own_device(folders, adapters, load, monkeypatch):
+    """PEFT's own choice is the first GPU, which may be another model's."""
+    monkeypatch.setattr(peft_model, "infer_device", lambda: "cuda:0")
+    read, devices = peft_model.load_peft_weights, []
+
+    def watched(*args, device, **options):
+        devices.append(device)
+        return read(*args, device="cpu", **options)
+
+    monkeypatch.setattr(peft_model, "load_peft_weights", watched)
+    load(folders / "llava_1_5", adapters=adapters)
+    assert devices == ["cpu"] * 3
 
 
 @pytest.mark.parametrize("name", ["nobody", "../llava", "/etc", "flowers/../flowers", "__base__"])

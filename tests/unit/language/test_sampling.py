@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from fakes.fake_cuda import count_synchronisations
 from transformers import (
     LogitsProcessorList,
     RepetitionPenaltyLogitsProcessor,
@@ -84,3 +85,11 @@ def test_a_row_that_is_not_finite_is_told_apart_and_harms_no_other():
     rows = [sampler(2) for _ in range(3)] + [sampler(2, temperature=0.01)]
     rows[1] = sampler(2, temperature=1.0)
     assert choose(logits, rows) == [1, -1, -1, 0]
+
+
+def test_every_row_is_read_in_one_transfer():
+    logits = torch.randn(4, 50, generator=torch.Generator().manual_seed(0))
+    rows = [sampler(50), *(sampler(50, temperature=1.0, top_p=0.9, repetition_penalty=1.1) for _ in range(3))]
+    with count_synchronisations("cpu") as waits:
+        choose(logits, rows)
+    assert [wait for wait in waits.found if "tolist" in wait] == waits.found[-1:]

@@ -247,6 +247,14 @@ class TestCommandAndEnvironment:
         with pytest.raises(CannotStart, match="no NVIDIA GPU"):
             server._config_name("gpu")
 
+    def test_a_configuration_by_name_is_taken_where_a_model_has_it(self, tmp_path):
+        write(tmp_path, "varied", parameter("checkpoint", "large"))
+        write(tmp_path, "varied", parameter("checkpoint", "small"), variant="l4")
+        assert repository.read([tmp_path], server._variant("l4", [tmp_path]))["varied"].checkpoint == "small"
+        assert server._variant("", [tmp_path]) == ""
+        with pytest.raises(CannotStart, match=r"--config-name is 'l5', but no model has a configs/l5.pbtxt"):
+            server._variant("l5", [tmp_path])
+
     def test_a_port_given_twice_is_refused(self):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
