@@ -2,22 +2,26 @@
 
 Under `fake_cuda` tensors are torch's fake ones: they have a shape, a dtype and a device and no numbers, so networks of
 true size run anywhere in a moment. What a real card refuses is refused here: operands on two devices, matrices and
-norms of two dtypes, tensors that were made outside. A number that is asked for is 0, unless it never left the host.
+norms of two dtypes, tensors that were made outside. A number that is asked for is made up.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partialmethod
 from unittest import mock
 
+import numpy as np
 import torch
 from torch._subclasses import fake_tensor
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils import dlpack
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
@@ -66,16 +70,21 @@ class Placed:
 class FakeCuda:
     """What the fake card has seen."""
 
-    device: int = 0  # the current one
     calls: list[tuple[str, object]] = field(default_factory=list)  # of torch.cuda's functions that change or wait
     placed: list[Placed] = field(default_factory=list)  # every result of every operator, views included
+    _threads: threading.local = field(default_factory=threading.local)
 
     def shapes(self, dtype: torch.dtype) -> set[tuple[int, ...]]:
         """The shapes of that dtype that were ever on the card."""
         return {each.shape for each in self.placed if each.dtype == dtype}
 
+    @property
+    def device(self) -> int:
+        """The current one of the thread that asks, as CUDA has it."""
+        return getattr(self._threads, "device", 0)
+
     def set_device(self, device: int | str | torch.device) -> None:
-        self.device = _index(device, self.device)
+        self._threads.device = _index(device, self.device)
         self.calls.append(("set_device", self.device))
 
 
@@ -93,11 +102,12 @@ class _Stream:
 
 
 @contextlib.contextmanager
-def fake_cuda(devices: int = 2, memory: int = 80 << 30) -> Iterator[FakeCuda]:
+def fake_cuda(devices: int = 2, memory: int = 80 << 30, number: int = 0) -> Iterator[FakeCuda]:
     """Tensors made inside are fake, on "cuda" as on "cpu", and torch says that it has `devices` cards.
 
     Args:
         memory: bytes of each card, all of them free.
+        number: what is read of every tensor whose numbers are not known.
 
     Raises (inside): whatever torch raises for tensors on two devices; TypeError for matrices of two dtypes.
     """
@@ -107,11 +117,12 @@ def fake_cuda(devices: int = 2, memory: int = 80 << 30) -> Iterator[FakeCuda]:
         for name, replacement in _torch_cuda(card, devices, memory).items():
             stack.enter_context(mock.patch.object(torch.cuda, name, replacement))
         stack.enter_context(mock.patch.object(FakeTensorMode, "avoid_device_init", True))
-        stack.enter_context(mock.patch.object(fake_tensor, "init_gpu_context", lambda _: None))
-        stack.enter_context(mock.patch.object(FakeTensor, "tolist", _tolist))
-        stack.enter_context(mock.patch.object(FakeTensor, "numpy", _numpy, create=True))
+        stack.enter_context(mock.patch.object(fake_tensor, "init_gpu_context", mock.Mock()))
+        stack.enter_context(mock.patch.object(FakeTensor, "tolist", partialmethod(_tolist, number)))
+        stack.enter_context(mock.patch.object(FakeTensor, "numpy", partialmethod(_numpy, number), create=True))
         stack.enter_context(mock.patch.object(torch, "from_numpy", _from_numpy(mode, torch.from_numpy)))
-        stack.enter_context(_Card(card))
+        stack.enter_context(mock.patch.object(dlpack, "from_dlpack", lambda lent: lent.tensor.detach()))
+        stack.enter_context(_Card(card, number))
         yield card
 
 
@@ -140,6 +151,9 @@ def _torch_cuda(card: FakeCuda, devices: int, memory: int) -> dict[str, object]:
         "get_device_properties": lambda device=None: properties,
         "get_device_capability": lambda device=None: (9, 0),
         "get_device_name": lambda device=None: "fake",
+        "manual_seed_all": lambda seed: card.calls.append(("manual_seed_all", seed)),
+        "get_rng_state": lambda device=None: None,
+        "set_rng_state": lambda state, device=None: None,
         "is_bf16_supported": lambda including_emulation=True: True,
     }
 
@@ -156,25 +170,32 @@ def _index(device: object, current: int) -> int:
 class _Card(TorchDispatchMode):
     """Refuses what a card refuses, answers what only numbers can, notes what is placed."""
 
-    def __init__(self, card: FakeCuda) -> None:
+    def __init__(self, card: FakeCuda, number: int) -> None:
         super().__init__()
-        self._card = card
+        self._card, self._number = card, number
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
+        if (result := _decomposed(self, func, args, kwargs)) is not NotImplemented:
             return result
         if func.overloadpacket in _ONE_DTYPE:
             _refuse_two_dtypes(func, args, kwargs)
         if func is aten._local_scalar_dense.default and _constant(args[0]) is None:
-            return _nought(args[0].dtype)
+            with fake_tensor.unset_fake_temporarily():
+                return torch.tensor(self._number).to(args[0].dtype).item()
         result = func(*args, **kwargs)
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
                 self._card.placed.append(Placed(str(func), tensor.dtype, tuple(tensor.shape), tensor.device))
         return result
+
+
+def _decomposed(mode, func, args, kwargs):
+    """What an operator that is made of others gives, each seen by the mode; NotImplemented for one that is not."""
+    if func.namespace != "aten":
+        return NotImplemented
+    with mode:
+        return func.decompose(*args, **kwargs)
 
 
 def _refuse_two_dtypes(func, args, kwargs) -> None:
@@ -184,35 +205,22 @@ def _refuse_two_dtypes(func, args, kwargs) -> None:
         raise TypeError(f"{func} got {' and '.join(sorted(map(str, found)))}")
 
 
-def _nought(dtype: torch.dtype) -> float | int | bool:
-    if dtype == torch.bool:
-        return False
-    return 0.0 if dtype.is_floating_point else 0
-
-
 def _constant(tensor: torch.Tensor) -> torch.Tensor | None:
     return getattr(tensor, "constant", None)
 
 
-def _numbers(tensor: FakeTensor) -> torch.Tensor:
+def _numpy(tensor: FakeTensor, number: int, **_: object) -> np.ndarray:
     """Real numbers in place of a fake tensor's."""
-    with fake_tensor.unset_fake_temporarily():
-        known = _constant(tensor)
-        return torch.zeros(tuple(tensor.shape), dtype=tensor.dtype) if known is None else known.detach().clone()
-
-
-def _tolist(tensor: FakeTensor) -> object:
-    numbers = _numbers(tensor.cpu())
-    with fake_tensor.unset_fake_temporarily():
-        return numbers.tolist()
-
-
-def _numpy(tensor: FakeTensor, **_: object) -> object:
     if tensor.device.type != "cpu":
         raise TypeError(f"can't convert {tensor.device} device type tensor to numpy")
-    numbers = _numbers(tensor)
-    with fake_tensor.unset_fake_temporarily():
-        return numbers.numpy()
+    shape, dtype, known = tuple(tensor.shape), tensor.dtype, _constant(tensor)
+    with fake_tensor.unset_fake_temporarily(), _disable_current_modes():
+        return (torch.full(shape, number, dtype=dtype) if known is None else known.detach().clone()).numpy()
+
+
+def _tolist(tensor: FakeTensor, number: int) -> object:
+    host = tensor.cpu()
+    return _numpy(host.float() if host.dtype == torch.bfloat16 else host, number).tolist()
 
 
 def _from_numpy(mode: FakeTensorMode, from_numpy) -> object:
@@ -239,7 +247,7 @@ class Synchronisations:
 
 @contextlib.contextmanager
 def count_synchronisations(device: str = "cuda") -> Iterator[Synchronisations]:
-    """Counts what makes the host wait for a device: numbers read, copies to and from the host, sizes that depend on data.
+    """Counts what makes the host wait for a device: numbers that are read, copies between the two, sizes found in data.
 
     Copies to the card count too: from pageable memory torch waits for the stream, unless told `non_blocking`.
 
@@ -261,9 +269,7 @@ class _Waiting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        with self:
-            result = func.decompose(*args, **kwargs)
-        if result is not NotImplemented:
+        if (result := _decomposed(self, func, args, kwargs)) is not NotImplemented:
             return result
         before = _devices(args, kwargs)
         result = func(*args, **kwargs)
