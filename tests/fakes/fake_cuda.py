@@ -118,6 +118,9 @@ def fake_cuda(devices: int = 2, memory: int = 80 << 30, number: int = 0) -> Iter
             stack.enter_context(mock.patch.object(torch.cuda, name, replacement))
         stack.enter_context(mock.patch.object(FakeTensorMode, "avoid_device_init", True))
         stack.enter_context(mock.patch.object(fake_tensor, "init_gpu_context", mock.Mock()))
+        # Modules are moved by swapping tensors; the mode's own weak references would forbid it.
+        stack.enter_context(mock.patch.object(torch.utils, "weakref", mock.Mock(getweakrefs=lambda _: [])))
+        stack.enter_context(mock.patch.object(torch, "Generator", _Generator))
         stack.enter_context(mock.patch.object(FakeTensor, "tolist", partialmethod(_tolist, number)))
         stack.enter_context(mock.patch.object(FakeTensor, "numpy", partialmethod(_numpy, number), create=True))
         stack.enter_context(mock.patch.object(torch, "from_numpy", _from_numpy(mode, torch.from_numpy)))
@@ -223,6 +226,13 @@ def _tolist(tensor: FakeTensor, number: int) -> object:
     return _numpy(host.float() if host.dtype == torch.bfloat16 else host, number).tolist()
 
 
+class _Generator(torch.Generator):
+    """A generator of the card is one of the host."""
+
+    def __new__(cls, device: object = "cpu") -> _Generator:
+        return super().__new__(cls, "cpu")
+
+
 def _from_numpy(mode: FakeTensorMode, from_numpy) -> object:
     def fake_from_numpy(array) -> torch.Tensor:
         with fake_tensor.unset_fake_temporarily():
@@ -284,11 +294,20 @@ class _Waiting(TorchDispatchMode):
             crossing = before | _devices(result, {})
             return len(crossing) > 1 and self._device in crossing and not _non_blocking(args, kwargs)
         if operator in _INDEXING and args[0].device.type == self._device:
+            if _fills(args[1], *args[2:3]):
+                return False
             return any(
                 index is not None and (index.device.type != self._device or index.dtype in (torch.bool, torch.uint8))
                 for index in args[1]
             )
         return False
+
+
+def _fills(indices, value=None) -> bool:
+    """`x[mask] = number`, of which torch makes a `masked_fill` (aten/native/IndexingUtils.h, canDispatchToMaskedFill)."""
+    if value is None or value.numel() != 1 or value.device.type != "cpu":
+        return False
+    return all(index is None or index.dtype in (torch.bool, torch.uint8) for index in indices)
 
 
 class _Reading(TorchFunctionMode):

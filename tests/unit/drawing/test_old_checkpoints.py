@@ -66,7 +66,7 @@ def test_an_autoencoder_of_2022_draws_through_its_safety_checker(folder):
     out = decoder(latents)
     assert out["image"].shape == (2, 32, 32, 3)
     assert out["nsfw_content_detected"].shape == (2, 1)
-    decoder.checker.concept_embeds_weights.fill_(-2.0)  # now it objects to everything
+    decoder.checker.concept_embeds_weights.data.fill_(-2.0)  # now it objects to everything
     assert decoder(latents)["nsfw_content_detected"].tolist() == [[True], [True]]
     assert torch.equal(decoder(latents)["image"], out["image"])
     assert encoder(torch.zeros(1, 3, 32, 32))["latents_mean"].shape == (1, 4, 16, 16)

@@ -52,7 +52,7 @@ class Linear:
     """x (..., n_in) → (..., n_out) in the weights' precision, with GELU after it if wanted."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, place: Place, gelu: bool = False) -> None:
-        self._weight = place.served(weight)
+        self.weight = place.served(weight)
         self._bias = None if bias is None else place.served(bias)
         self._dtype, self._gelu = place.dtype, gelu
         # oneDNN's own layout; private operators of torch, whose version is pinned: half the time of F.linear here. On
@@ -63,7 +63,7 @@ class Linear:
             and hasattr(torch.ops.mkldnn, "_linear_pointwise")
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         )
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight) if packs else None
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight) if packs else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x in any precision → the projection in the weights' precision."""
@@ -72,7 +72,7 @@ class Linear:
             after = "gelu" if self._gelu else "none"
             y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, after, [], "none")
             return y
-        y = functional.linear(x, self._weight, self._bias)
+        y = functional.linear(x, self.weight, self._bias)
         return functional.gelu(y) if self._gelu else y
 
 
@@ -129,11 +129,13 @@ class Network:
         self._decoder = [_DecoderLayer(layer, place) for layer in decoder.layers]
         self._decoder_norm = _Norm(decoder.layer_norm, place)
         # A card holds tables as it holds matrices; what is looked up in them is added to the stream in float32.
-        table = place.exact if self.device.type == "cpu" else place.served
+        on_card = self.device.type != "cpu"
+        table = place.served if on_card else place.exact
         self._encoder_positions = table(encoder.embed_positions.weight)
         self._decoder_positions = table(decoder.embed_positions.weight)
-        self._embedding = table(decoder.embed_tokens.weight)
         self._logits = Linear(model.proj_out.weight, None, place)
+        tied = on_card and model.proj_out.weight is decoder.embed_tokens.weight
+        self._embedding = self._logits.weight if tied else table(decoder.embed_tokens.weight)
 
     @property
     def longest(self) -> int:

@@ -12,7 +12,7 @@ from tritone import checkpoints
 from tritone.speech.speaking.vits import Vits, build_network
 from tritone.speech.speaking.voice import Voice
 
-FRAMES = 3  # of each symbol
+FRAMES = 256  # of each symbol; and samples of each, which Coqui reads from a tensor
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_clauses_of_different_lengths_are_spoken_together(voice):
     assert voice.batched
     for (phonemes, _), sound in zip(clauses, voice.synthesize(clauses), strict=True):
         symbols = len(voice.encode(phonemes.text)[0])
-        assert sound.audio.shape == (256 * FRAMES * symbols,)
+        assert sound.audio.shape == (FRAMES * FRAMES * symbols,)
         assert (sound.audio.dtype, len(sound.times)) == (np.float32, phonemes.n_words)
 
 
