@@ -304,7 +304,7 @@ class _Waiting(TorchDispatchMode):
 
 
 def _fills(indices, value=None) -> bool:
-    """`x[mask] = number`, of which torch makes a `masked_fill` (aten/native/IndexingUtils.h, canDispatchToMaskedFill)."""
+    """`x[mask] = number`, of which torch makes `masked_fill` (aten/native/IndexingUtils.h, canDispatchToMaskedFill)."""
     if value is None or value.numel() != 1 or value.device.type != "cpu":
         return False
     return all(index is None or index.dtype in (torch.bool, torch.uint8) for index in indices)

@@ -1,4 +1,4 @@
-"""Stable Diffusion's networks in their true shapes on a GPU that is not there: loading, warming up, a step."""
+"""Stable Diffusion's networks in their true widths on a GPU that is not there: loading, warming up, a step."""
 
 import json
 from pathlib import Path
@@ -27,28 +27,24 @@ def card(monkeypatch):
         monkeypatch.setattr(network, "from_pretrained", lambda _, dtype, **options: build().to(dtype))
 
     def written(part):
-        return json.loads((PUBLIC / part / "config.json").read_text())
+        """The public settings with one layer a block: half the time, and nothing else to see."""
+        return {**json.loads((PUBLIC / part / "config.json").read_text()), "layers_per_block": 1}
 
     stand_in(UNet2DConditionModel, lambda: UNet2DConditionModel.from_config(written("unet")))
     stand_in(AutoencoderKL, lambda: AutoencoderKL.from_config(written("vae")))
     stand_in(StableDiffusionSafetyChecker, lambda: StableDiffusionSafetyChecker(CLIPConfig(
         vision_config={
-            "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16,
+            "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 2, "num_attention_heads": 16,
             "patch_size": 14,
         },
         projection_dim=768,
     )))  # fmt: skip
     stand_in(CLIPTextModel, lambda: CLIPTextModel(CLIPTextConfig(
-        hidden_size=768, intermediate_size=3072, num_hidden_layers=12, num_attention_heads=12,
+        hidden_size=768, intermediate_size=3072, num_hidden_layers=2, num_attention_heads=12,
     )))  # fmt: skip
     monkeypatch.setattr(CLIPImageProcessor, "from_pretrained", lambda _: CLIPImageProcessor())
     with fake_cuda() as card:
         yield card
-
-
-def floats(card):
-    """Of the numbers that were on the card in float32: the most at once, and how many dimensions they had."""
-    return max(card.shapes(torch.float32), key=lambda shape: torch.Size(shape).numel(), default=())
 
 
 def test_a_step_of_the_unet_waits_for_nothing(card, dtype):
@@ -62,11 +58,10 @@ def test_a_step_of_the_unet_waits_for_nothing(card, dtype):
 
 
 def test_no_weight_is_ever_in_float32_on_the_card(card, dtype):
-    for build in (UNet, VaeDecoder, VaeEncoder):
-        build(PUBLIC, DEVICE, dtype)
-    placed = {each.shape for each in card.placed if each.dtype == torch.float32 and "_to_copy" in each.operator}
-    weights = {(320, 4, 3, 3), (1280, 1280, 3, 3), (512, 512, 3, 3), (768, 320), (1024, 1024)}
-    assert not placed & weights
+    UNet(PUBLIC, DEVICE, dtype)
+    weights = {(320, 4, 3, 3), (1280, 1280, 3, 3), (1280, 1280)}
+    assert not card.shapes(torch.float32) & weights
+    assert card.shapes(getattr(torch, dtype)) >= weights
 
 
 def test_an_autoencoder_puts_only_its_own_half_on_the_card(card, dtype):
