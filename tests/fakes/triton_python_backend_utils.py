@@ -49,7 +49,17 @@ class TritonError:
         return self._code
 
 
+class Lent:
+    """A capsule of DLPack for a tensor of `fake_cuda`, which takes it back in `torch.utils.dlpack.from_dlpack`."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
 class Tensor:
+    lent = None  # a tensor of `fake_cuda`
+    waited_for = False  # whether what computed it had ended when the backend took it
+
     def __init__(self, name, array):
         assert isinstance(array, np.ndarray), f"{name} is {type(array)}"
         self._name, self._array, self._device = name, array, "cpu"
@@ -65,15 +75,21 @@ class Tensor:
         return self._device == "cpu"
 
     def to_dlpack(self):
-        return self._array.__dlpack__()
+        return self._array.__dlpack__() if self.lent is None else Lent(self.lent)
 
     @classmethod
-    def from_dlpack(cls, name, capsule):
-        """The fake has no GPU: what comes by DLPack only claims to be on one."""
+    def from_dlpack(cls, name, given):
+        """As pb_tensor.cc: an object is told a stream and waited for, a capsule is taken as it is.
+
+        A tensor of `fake_cuda` lies on its card. The fake itself has none: ordinary memory only claims to be on one.
+        """
         import torch
 
-        tensor = cls(name, torch.from_dlpack(capsule).numpy())
-        tensor._device = "cuda:0"
+        on_card = isinstance(given, torch.Tensor) and given.is_cuda
+        tensor = cls(name, np.zeros(0) if on_card else torch.from_dlpack(given).numpy())
+        tensor._device = str(given.device) if on_card else "cuda:0"
+        tensor.lent = given if on_card else None
+        tensor.waited_for = hasattr(given, "__dlpack__")
         return tensor
 
 

@@ -128,8 +128,7 @@ class VaeDecoder:
         tiling: bool = False,
         check_safety: bool = True,
     ) -> None:
-        self.network = _load(AutoencoderKL, folder, "vae", device, dtype)
-        self.network.encoder = None  # another model's work
+        self.network = _load(AutoencoderKL, folder, "vae", device, dtype, without="encoder")
         if slicing:
             self.network.enable_slicing()
         if tiling:
@@ -175,8 +174,7 @@ class VaeEncoder:
     """Pictures to the distribution of their latents, for image to image and inpainting."""
 
     def __init__(self, folder: Path, device: str, dtype: str, slicing: bool = False, tiling: bool = False) -> None:
-        self.network = _load(AutoencoderKL, folder, "vae", device, dtype)
-        self.network.decoder = None  # another model's work
+        self.network = _load(AutoencoderKL, folder, "vae", device, dtype, without="decoder")
         if slicing:
             self.network.enable_slicing()
         if tiling:
@@ -215,6 +213,9 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     return checker.to(device).eval(), CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
 
 
-def _load(network: Any, folder: Path, part: str, device: str, dtype: str) -> Any:
+def _load(network: Any, folder: Path, part: str, device: str, dtype: str, without: str = "") -> Any:
+    """A network on the device; `without` is a module of it that another model serves."""
     loaded = network.from_pretrained(folder / part, dtype=torch_dtype(dtype, device), use_safetensors=True)
+    if without:  # dropped before it goes there: what a device has held once stays reserved
+        setattr(loaded, without, None)
     return loaded.to(device).eval()

@@ -46,6 +46,8 @@ SCHEDULERS: dict[str, Any] = {
 }
 MULTIPLE = 8  # pixels; the autoencoder's own factor, and what diffusers' pipelines ask for
 MAX_SEED = 2**63 - 1
+# Of an autoencoder whose config.json says none, as those that diffusers wrote before 0.10: AutoencoderKL's default.
+SCALING_FACTOR = 0.18215
 
 Pixels = NDArray[np.uint8]
 
@@ -86,7 +88,7 @@ class Checkpoint:
             unet_channels=unet["in_channels"],
             latent_channels=vae["latent_channels"],
             vae_scale_factor=factor,
-            scaling_factor=vae["scaling_factor"],
+            scaling_factor=vae.get("scaling_factor", SCALING_FACTOR),
             default_side=unet["sample_size"] * factor,
         )
 

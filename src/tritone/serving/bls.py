@@ -20,7 +20,7 @@ import triton_python_backend_utils as pb_utils
 from tritone import pulse
 from tritone.errors import TritoneError, Unavailable
 from tritone.serving import cancelling, request
-from tritone.serving.tensors import batch_of_one, from_torch, to_torch
+from tritone.serving.tensors import batch_of_one, copied, from_torch
 from tritone.serving.threads import Hopeless, WaitingThreads
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ async def call_rows(
         response = call_.request.exec()
         _check(model, response)
         # Copied: the memory is the other model's, and this process may keep its tensors for as long as it likes.
-        return {tensor.name(): to_torch(tensor, device).clone() for tensor in response.output_tensors()}
+        return {tensor.name(): copied(tensor, device) for tensor in response.output_tensors()}
 
     return await call_.wait(exchange)
 

@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from tritone import device
+
 POLL_S = 0.05  # how often a request as old as this is asked whether its caller has left …
 POLLS_A_SECOND = 200  # … but no more questions than these: each is a message to the server's process and back
 WORKING_THREADS = 8  # for work of this process: log-mel, PNG files
@@ -38,7 +40,7 @@ class InFlight:
         self._works: dict[str, Work] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
         self._loop = asyncio.new_event_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(WORKING_THREADS, "working"))
+        self._loop.set_default_executor(ThreadPoolExecutor(WORKING_THREADS, "working", device.take_up))
         self._came_round = time.monotonic()
         self._started = threading.Event()  # set while there may be requests to ask about
         self._threads = [
@@ -47,6 +49,7 @@ class InFlight:
         ]
         for thread in self._threads:
             thread.start()
+        self._loop.call_soon_threadsafe(device.take_up)
         self._loop.call_soon_threadsafe(self._come_round)
 
     def __len__(self) -> int:

@@ -35,7 +35,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone import pulse
 from tritone.priority import process_steps_back
-from tritone.serving import bls
+from tritone.serving import bls, placing
 from tritone.serving.admission import Door, Pace, Ticket, Work
 from tritone.serving.answers import Answers
 from tritone.serving.bls import Row
@@ -81,8 +81,8 @@ class Model:
     def __init__(self, args: dict[str, str]) -> None:
         self.config: dict[str, Any] = json.loads(args["model_config"])
         self.name = args["model_name"]
-        self.device = f"cuda:{args['model_instance_device_id']}" if args["model_instance_kind"] == "GPU" else "cpu"
         self._parameters = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items()}
+        self.device = placing.device_of(args, self._parameters)
         self._decoupled = bool(self.config.get("model_transaction_policy", {}).get("decoupled"))
         self.heart = pulse.Heart(self.name)
         self._answers = Answers(self.name, self.config["output"], self.heart)

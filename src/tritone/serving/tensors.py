@@ -25,14 +25,30 @@ def to_torch(tensor: Any, device: str) -> "torch.Tensor":
     return from_dlpack(tensor.to_dlpack()).to(device)
 
 
-def from_torch(name: str, tensor: "torch.Tensor") -> Any:
-    """A torch tensor as Triton's, where it lies: the memory is shared, on a GPU by DLPack."""
-    from torch.utils.dlpack import to_dlpack  # type: ignore[attr-defined]
+def copied(tensor: Any, device: str) -> "torch.Tensor":
+    """A copy of a tensor that another model lends us; it is made when this returns.
 
+    On a GPU a copy is only queued at first, and the memory goes back to its owner with the response: before the copy
+    is made, if nobody waits for it.
+    """
+    import torch
+
+    copy = to_torch(tensor, device).clone()
+    if copy.is_cuda:
+        torch.cuda.current_stream(copy.device).synchronize()
+    return copy
+
+
+def from_torch(name: str, tensor: "torch.Tensor") -> Any:
+    """A torch tensor as Triton's, where it lies: the memory is shared, on a GPU by DLPack.
+
+    The tensor itself is handed over and no capsule: for a tensor the backend names a stream and waits for it, from a
+    capsule it reads what may not be written yet (python_backend/src/pb_tensor.cc, FromDLPack).
+    """
     tensor = tensor.detach().contiguous()
     if tensor.device.type == "cpu":
         return pb_utils.Tensor(name, tensor.numpy())
-    return pb_utils.Tensor.from_dlpack(name, to_dlpack(tensor))
+    return pb_utils.Tensor.from_dlpack(name, tensor)
 
 
 def value_of(name: str, row: npt.NDArray[Any], is_one_value: bool) -> Any:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from tritone import device
+
 Result = TypeVar("Result")
 
 LOOK_S = 0.25  # how often `hopeless` is asked
@@ -34,7 +36,7 @@ class WaitingThreads:
 
     def __init__(self, name: str, count: int) -> None:
         self.name, self.count = name, count
-        self._pool = ThreadPoolExecutor(count, name)
+        self._pool = ThreadPoolExecutor(count, name, device.take_up)
         self._given_up: dict[Future[Any], float] = {}
         self._lock = threading.Lock()
 

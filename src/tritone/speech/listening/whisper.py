@@ -226,7 +226,7 @@ class Whisper:
                 open_rows.discard(rows[place])
                 encoded.pop((rows[place], positions))
                 tokens = () if silent else decoded.tokens
-                here = memory.rows(torch.tensor([place], device=self._network.device))
+                here = memory.row(place)
                 yield rows[place], self._transcript(batch[place], tokens, languages[place], here, prompts[place])
 
     def _positions(self, window: Window) -> int:
@@ -250,8 +250,9 @@ class Whisper:
         stated = [window.language and _code(window.language) for window in windows]
         unknown = [row for row, language in enumerate(stated) if not language]
         if unknown:
-            index = torch.tensor(unknown, device=self._network.device)
-            found = detect_languages(self._network, self._vocabulary, memory.rows(index))
+            if len(unknown) < len(windows):  # all of them need no copy
+                memory = memory.rows(torch.tensor(unknown, device=self._network.device))
+            found = detect_languages(self._network, self._vocabulary, memory)
             for row, language in zip(unknown, found, strict=True):
                 stated[row] = language
         return [str(language) for language in stated]

@@ -105,7 +105,7 @@ def detect_languages(network: Network, vocabulary: Vocabulary, memory: Memory) -
     tokens, cache = network.start([[vocabulary.start]] * count, 0)
     logits = network.logits(network.decode(tokens, cache, memory)[:, -1])
     codes, numbers = list(vocabulary.languages), list(vocabulary.languages.values())
-    return [codes[int(best)] for best in logits[:, numbers].argmax(-1)]
+    return [codes[best] for best in logits[:, numbers].argmax(-1).tolist()]
 
 
 class _Rows:
@@ -134,11 +134,13 @@ class _Rows:
         """The next token of each row from float32 logits (rows, V), which are changed."""
         allowed = self._rule(logits)
         chosen = self._sample(allowed) if self._temperature else allowed.argmax(-1)
-        sure = (allowed.gather(1, chosen[:, None])[:, 0] - allowed.logsumexp(-1)).tolist()
-        for place, token in enumerate(chosen.tolist()):
+        sure = allowed.gather(1, chosen[:, None])[:, 0] - allowed.logsumexp(-1)
+        # One wait for the device; float32 holds a token's number exactly.
+        for place, (number, log_probability) in enumerate(torch.stack([chosen.float(), sure], dim=1).tolist()):
+            token = int(number)
             if self.done[place]:
                 continue
-            self._sums[place] += sure[place]
+            self._sums[place] += log_probability
             if token == self._vocabulary.end:
                 self.done[place] = True
             else:
@@ -201,7 +203,7 @@ def _no_speech(
     """The probability of "no speech" after each row's start token."""
     longest = max(map(len, prompts))
     places = [longest - len(prompt) + prompt.index(vocabulary.start) for prompt in prompts]
-    at_start = states[torch.arange(len(prompts)), torch.tensor(places)]
+    at_start = torch.stack([states[row, place] for row, place in enumerate(places)])
     probabilities: list[float] = network.logits(at_start).softmax(-1)[:, vocabulary.no_speech].tolist()
     return probabilities
 

@@ -9,8 +9,9 @@ Shapes: B rows, T tokens, S positions of 20 ms of sound, H heads, D numbers a he
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,22 +24,46 @@ QUERY_BLOCK = 256  # positions whose attention scores fit the processor's cache
 Tensors = tuple[torch.Tensor, torch.Tensor]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a network's numbers go, and in which precision."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def served(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight on the device in the served precision.
+
+        It is converted before it goes there: what a device has held once stays reserved, twice the size for nothing.
+        """
+        return weight.detach().to(self.dtype).to(self.device)
+
+    def exact(self, weight: torch.Tensor) -> torch.Tensor:
+        """The weight on the device in float32."""
+        return weight.detach().float().to(self.device)
+
+    @property
+    def cache_dtype(self) -> torch.dtype:
+        """Of keys and values. A processor attends to single tokens fastest in float32."""
+        return torch.float32 if self.device.type == "cpu" else self.dtype
+
+
 class Linear:
     """x (..., n_in) → (..., n_out) in the weights' precision, with GELU after it if wanted."""
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, dtype: torch.dtype, gelu: bool = False) -> None:
-        self._weight = weight.detach().to(dtype)
-        self._bias = None if bias is None else bias.detach().to(dtype)
-        self._dtype, self._gelu = dtype, gelu
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, place: Place, gelu: bool = False) -> None:
+        self.weight = place.served(weight)
+        self._bias = None if bias is None else place.served(bias)
+        self._dtype, self._gelu = place.dtype, gelu
         # oneDNN's own layout; private operators of torch, whose version is pinned: half the time of F.linear here. On
         # a processor without AVX-512 they refuse bfloat16.
         packs = (
-            weight.device.type == "cpu"
-            and dtype == torch.bfloat16
+            place.device.type == "cpu"
+            and place.dtype == torch.bfloat16
             and hasattr(torch.ops.mkldnn, "_linear_pointwise")
             and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         )
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._weight) if packs else None
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight) if packs else None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """x in any precision → the projection in the weights' precision."""
@@ -47,7 +72,7 @@ class Linear:
             after = "gelu" if self._gelu else "none"
             y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, after, [], "none")
             return y
-        y = functional.linear(x, self._weight, self._bias)
+        y = functional.linear(x, self.weight, self._bias)
         return functional.gelu(y) if self._gelu else y
 
 
@@ -62,6 +87,12 @@ class Memory:
         """The memory of some rows."""
         layers = [(keys[index], values[index]) for keys, values in self.layers]
         return Memory(layers, None if self.mask is None else self.mask[index])
+
+    def row(self, place: int) -> Memory:
+        """The memory of one row, which is not copied."""
+        own = slice(place, place + 1)
+        layers = [(keys[own], values[own]) for keys, values in self.layers]
+        return Memory(layers, None if self.mask is None else self.mask[own])
 
 
 @dataclass
@@ -84,24 +115,27 @@ class Network:
     """The encoder and the decoder of one checkpoint on one device."""
 
     def __init__(self, model: WhisperForConditionalGeneration, device: str, dtype: torch.dtype) -> None:
+        """Takes the weights of a model that stays where it is, on the CPU."""
         self.config: Any = model.config
-        self.device, self.dtype = torch.device(device), dtype
-        # A processor attends to single tokens fastest in float32.
-        self._cache_dtype = torch.float32 if self.device.type == "cpu" else dtype
-        model.to(device=device)  # type: ignore[call-arg]
+        place = Place(torch.device(device), dtype)
+        self.device, self.dtype, self._cache_dtype = place.device, dtype, place.cache_dtype
         encoder, decoder = model.model.encoder, model.model.decoder
         self._convolutions = [
-            Linear(convolution.weight.flatten(1), convolution.bias, dtype, gelu=True)
+            Linear(convolution.weight.flatten(1), convolution.bias, place, gelu=True)
             for convolution in (encoder.conv1, encoder.conv2)
         ]
-        self._encoder = [_EncoderLayer(layer, dtype) for layer in encoder.layers]
-        self._encoder_norm = _Norm(encoder.layer_norm)
-        self._encoder_positions = encoder.embed_positions.weight.detach().float()
-        self._decoder = [_DecoderLayer(layer, dtype, self._cache_dtype) for layer in decoder.layers]
-        self._decoder_norm = _Norm(decoder.layer_norm)
-        self._decoder_positions = decoder.embed_positions.weight.detach().float()
-        self._embedding = decoder.embed_tokens.weight.detach().float()
-        self._logits = Linear(model.proj_out.weight, None, dtype)
+        self._encoder = [_EncoderLayer(layer, place) for layer in encoder.layers]
+        self._encoder_norm = _Norm(encoder.layer_norm, place)
+        self._decoder = [_DecoderLayer(layer, place) for layer in decoder.layers]
+        self._decoder_norm = _Norm(decoder.layer_norm, place)
+        # A card holds tables as it holds matrices; what is looked up in them is added to the stream in float32.
+        on_card = self.device.type != "cpu"
+        table = place.served if on_card else place.exact
+        self._encoder_positions = table(encoder.embed_positions.weight)
+        self._decoder_positions = table(decoder.embed_positions.weight)
+        self._logits = Linear(model.proj_out.weight, None, place)
+        tied = on_card and model.proj_out.weight is decoder.embed_tokens.weight
+        self._embedding = self._logits.weight if tied else table(decoder.embed_tokens.weight)
 
     @property
     def longest(self) -> int:
@@ -142,22 +176,27 @@ class Network:
         return tokens.to(self.device), Cache(layers, mask, start.to(self.device))
 
     def decode(
-        self, tokens: torch.Tensor, cache: Cache, memory: Memory, attention: list[torch.Tensor] | None = None
+        self,
+        tokens: torch.Tensor,
+        cache: Cache,
+        memory: Memory,
+        attention: Mapping[int, list[torch.Tensor]] = MappingProxyType({}),
     ) -> torch.Tensor:
         """Run the decoder over the next tokens (B, T), which `cache` will then hold.
 
         Args:
-            attention: gets each layer's cross-attention (B, H, T, S), if a list is given.
+            attention: by number of a layer, a list that gets the layer's cross-attention, float32 (B, H, T, S).
 
         Returns the normalised last states float32 (B, T, width); `logits` makes tokens of them.
         """
-        columns = torch.arange(cache.length, cache.length + tokens.shape[1], device=self.device)
+        new = slice(cache.length, cache.length + tokens.shape[1])
+        columns = torch.arange(new.start, new.stop, device=self.device)
         positions = (columns - cache.start).clamp_min(0)
-        x = self._embedding[tokens] + self._decoder_positions[positions]
-        cache.length += tokens.shape[1]
+        x = self._embedding[tokens].float() + self._decoder_positions[positions]
+        cache.length = new.stop
         mask = self._mask(columns, cache)
-        for layer, kept, heard in zip(self._decoder, cache.layers, memory.layers, strict=True):
-            x = layer(x, columns, kept, mask, heard, memory.mask, attention)
+        for number, (layer, kept, heard) in enumerate(zip(self._decoder, cache.layers, memory.layers, strict=True)):
+            x = layer(x, new, kept, mask, heard, memory.mask, attention.get(number))
         return self._decoder_norm(x)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
@@ -182,8 +221,8 @@ class Network:
 
 
 class _Norm:
-    def __init__(self, norm: nn.LayerNorm) -> None:
-        self._weight, self._bias, self._eps = norm.weight.detach().float(), norm.bias.detach().float(), norm.eps
+    def __init__(self, norm: nn.LayerNorm, place: Place) -> None:
+        self._weight, self._bias, self._eps = place.exact(norm.weight), place.exact(norm.bias), norm.eps
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return functional.layer_norm(x.float(), self._weight.shape, self._weight, self._bias, self._eps)
@@ -192,13 +231,14 @@ class _Norm:
 class _Attention:
     """Queries, keys and values of one input from one matrix, and the projection of what attention finds."""
 
-    def __init__(self, attention: Any, dtype: torch.dtype, parts: str) -> None:
+    def __init__(self, attention: Any, place: Place, parts: str) -> None:
         projections = [getattr(attention, f"{part}_proj") for part in parts]
         biases = [p.bias if p.bias is not None else torch.zeros_like(p.weight[:, 0]) for p in projections]
         self._heads = int(attention.num_heads)
         self._parts = len(parts)
-        self._project = Linear(torch.cat([p.weight for p in projections]), torch.cat(biases), dtype)
-        self.out = Linear(attention.out_proj.weight, attention.out_proj.bias, dtype)
+        self._project = Linear(torch.cat([p.weight for p in projections]), torch.cat(biases), place)
+        if "q" in parts:  # who asks nothing finds nothing
+            self.out = Linear(attention.out_proj.weight, attention.out_proj.bias, place)
 
     def project(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """x (B, T, width) → each part (B, H, T, D)."""
@@ -208,11 +248,11 @@ class _Attention:
 
 
 class _EncoderLayer:
-    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
-        self._attention = _Attention(layer.self_attn, dtype, "qkv")
-        self._norm, self._final_norm = _Norm(layer.self_attn_layer_norm), _Norm(layer.final_layer_norm)
-        self._widen = Linear(layer.fc1.weight, layer.fc1.bias, dtype, gelu=True)
-        self._narrow = Linear(layer.fc2.weight, layer.fc2.bias, dtype)
+    def __init__(self, layer: Any, place: Place) -> None:
+        self._attention = _Attention(layer.self_attn, place, "qkv")
+        self._norm, self._final_norm = _Norm(layer.self_attn_layer_norm, place), _Norm(layer.final_layer_norm, place)
+        self._widen = Linear(layer.fc1.weight, layer.fc1.bias, place, gelu=True)
+        self._narrow = Linear(layer.fc2.weight, layer.fc2.bias, place)
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         found = attend(*self._attention.project(self._norm(x)))
@@ -221,17 +261,17 @@ class _EncoderLayer:
 
 
 class _DecoderLayer:
-    def __init__(self, layer: Any, dtype: torch.dtype, cache_dtype: torch.dtype) -> None:
-        self._cache_dtype = cache_dtype
-        self._itself = _Attention(layer.self_attn, dtype, "qkv")
+    def __init__(self, layer: Any, place: Place) -> None:
+        self._cache_dtype = place.cache_dtype
+        self._itself = _Attention(layer.self_attn, place, "qkv")
         self._sound, self._memory = (
-            _Attention(layer.encoder_attn, dtype, "q"),
-            _Attention(layer.encoder_attn, dtype, "kv"),
+            _Attention(layer.encoder_attn, place, "q"),
+            _Attention(layer.encoder_attn, place, "kv"),
         )
-        self._norm, self._final_norm = _Norm(layer.self_attn_layer_norm), _Norm(layer.final_layer_norm)
-        self._sound_norm = _Norm(layer.encoder_attn_layer_norm)
-        self._widen = Linear(layer.fc1.weight, layer.fc1.bias, dtype, gelu=True)
-        self._narrow = Linear(layer.fc2.weight, layer.fc2.bias, dtype)
+        self._norm, self._final_norm = _Norm(layer.self_attn_layer_norm, place), _Norm(layer.final_layer_norm, place)
+        self._sound_norm = _Norm(layer.encoder_attn_layer_norm, place)
+        self._widen = Linear(layer.fc1.weight, layer.fc1.bias, place, gelu=True)
+        self._narrow = Linear(layer.fc2.weight, layer.fc2.bias, place)
 
     def memory(self, encoded: Sequence[torch.Tensor], length: int) -> Tensors:
         """Keys and values of rows (S, width), padded with zeros to one length."""
@@ -245,7 +285,7 @@ class _DecoderLayer:
     def __call__(
         self,
         x: torch.Tensor,
-        columns: torch.Tensor,
+        new: slice,  # the tokens' columns in `kept`
         kept: Tensors,
         mask: torch.Tensor | None,
         heard: Tensors,
@@ -253,10 +293,9 @@ class _DecoderLayer:
         attention: list[torch.Tensor] | None,
     ) -> torch.Tensor:
         queries, keys, values = (part.to(self._cache_dtype) for part in self._itself.project(self._norm(x)))
-        first, length = int(columns[0]), int(columns[-1]) + 1
-        kept[0][:, :, first:length], kept[1][:, :, first:length] = keys, values
+        kept[0][:, :, new], kept[1][:, :, new] = keys, values
         found = functional.scaled_dot_product_attention(
-            queries, kept[0][:, :, :length], kept[1][:, :, :length], attn_mask=mask
+            queries, kept[0][:, :, : new.stop], kept[1][:, :, : new.stop], attn_mask=mask
         )
         x = x + self._itself.out(found.transpose(1, 2).flatten(2))
         (queries,) = (part.to(self._cache_dtype) for part in self._sound.project(self._sound_norm(x)))

@@ -48,9 +48,9 @@ def find_words(
     if not text:
         return []
     tokens, cache = network.start([[*prompt, *text, end]], 0)
-    layers: list[torch.Tensor] = []
+    layers: dict[int, list[torch.Tensor]] = {layer: [] for layer, _ in heads}
     network.decode(tokens, cache, memory, layers)
-    attention = torch.stack([layers[layer][0, head] for layer, head in heads])  # (heads, T, S)
+    attention = torch.stack([layers[layer][0][0, head] for layer, head in heads])  # (heads, T, S)
     positions = max(1, min(attention.shape[-1], round(seconds / SECONDS_A_POSITION)))
     times = token_times(attention[..., :positions], len(prompt))
     return without_pauses(_words(tokenizer, text, times, language))

@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 from TTS.tts.configs.vits_config import VitsConfig
 from TTS.tts.models.vits import Vits as Network
-from TTS.tts.utils.helpers import generate_path, sequence_mask
+from TTS.tts.utils.helpers import generate_path
 
 from tritone.speech.speaking.phonemes import Phonemizer
 from tritone.speech.speaking.voice import Sound, Voice
@@ -111,19 +111,18 @@ class Vits:
         devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices):
             torch.manual_seed(_seed(phonemes.text))
-            x, mean, log_scale, mask = network.text_encoder(
-                ids, torch.tensor([ids.shape[1]], device=self._device), None
-            )
+            length = torch.full((1,), ids.shape[1], device=self._device)
+            x, mean, log_scale, mask = network.text_encoder(ids, length, None)
             noise = {"reverse": True, "noise_scale": network.inference_noise_scale_dp} if network.args.use_sdp else {}
             widths = torch.exp(network.duration_predictor(x, mask, **noise)) * mask * network.args.length_scale / speed
             durations = torch.ceil(widths)  # (1, 1, n_symbols)
-            n_frames = durations.sum([1, 2]).clamp_min(1).long()
-            y_mask = sequence_mask(n_frames, None).to(mask.dtype)[:, None]  # (1, 1, n_frames)
+            frames = [int(width) for width in durations[0, 0].tolist()]  # the one number that the host waits for
+            y_mask = mask.new_ones(1, 1, max(sum(frames), 1))  # (1, 1, n_frames)
             path = generate_path(durations[:, 0], (mask * y_mask.transpose(1, 2)).transpose(1, 2))
             mean, log_scale = mean @ path, log_scale @ path  # (1, channels, n_frames)
             z = mean + torch.randn_like(mean) * torch.exp(log_scale) * network.inference_noise_scale
         z = network.flow(z, y_mask, g=None, reverse=True)
-        return _Frames(z[0], [int(width) for width in durations[0, 0].tolist()])
+        return _Frames(z[0], frames)
 
     def _decode(self, frames: Sequence[_Frames]) -> list[torch.Tensor]:
         """Waveforms (n_samples,) of several latents at once."""
