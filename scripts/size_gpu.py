@@ -30,8 +30,9 @@ def main(
     try:
         found = repository.read([ROOT / "model_repository", ROOT / "ensembles"], config or None)
         chosen = repository.select(found, [name.strip() for name in models.split(",") if name.strip()])
-        console.print(_table(gpu_memory.needs(chosen)))
         free = {0: int(gib * GIB)} if gib else gpu_memory.free_memory()
+        smallest = min(free.values(), default=0)
+        console.print(_table([need.on(smallest) for need in gpu_memory.needs(chosen)]))
         warning = gpu_memory.check(chosen, free)
     except (CannotStart, MissingCheckpoint) as error:
         console.print(f"size_gpu: {error}", soft_wrap=True)

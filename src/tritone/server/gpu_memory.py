@@ -16,7 +16,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +51,21 @@ class Need:
     cache: int = 0
     requests: int = SMALL
     context: int = CONTEXT
+    fills: float = 0.0  # share of the card that weights and cache fill up to, where the cache takes what there is
 
     @property
     def idle(self) -> int:
-        """Without any request."""
+        """Without any request; at least."""
         return self.weights + self.cache + self.context
 
     @property
     def most(self) -> int:
-        """With the largest that it takes."""
+        """With the largest that it takes; at least."""
         return self.idle + self.requests
+
+    def on(self, size: int) -> Need:
+        """The same on a card of so many bytes."""
+        return replace(self, cache=max(self.cache, int(self.fills * size) - self.weights))
 
 
 def needs(models: Sequence[Model]) -> list[Need]:
@@ -82,6 +87,7 @@ def check(models: Sequence[Model], free: Mapping[int, int] | None = None) -> str
     """
     wanted = needs(models)
     for gpu, size in sorted((free_memory() if free is None else free).items()) if wanted else ():
+        wanted = [need.on(size) for need in wanted]
         has = f"GPU {gpu} has {size / GIB:.1f} GiB free"
         remedy = "start fewer with --models, give llava fewer slots or a quantization, or sd_vae_decoder slicing"
         if (least := sum(need.idle for need in wanted)) > size:
@@ -116,7 +122,8 @@ def _need(model: Model, models: Mapping[str, Model]) -> Need:
     weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
     config = _json(folder / "config.json")
     if "text_config" in config and "vision_config" in config and model.number("max_length"):
-        return Need(model.name, weights, *_llava(config["text_config"], model))
+        fills = 0.0 if model.number("slots") else 1 - float(model.parameter("memory_reserve") or 0)
+        return Need(model.name, weights, *_llava(config["text_config"], model), fills=fills)
     if config.get("model_type") == "whisper":
         return Need(model.name, weights, requests=_whisper(config, int(model.config.max_batch_size)))
     if model.name in ("sd_unet", "sd_vae_decoder", "sd_vae_encoder"):

@@ -113,10 +113,20 @@ def test_what_would_not_load_is_refused_with_the_sum_and_a_way_out(full, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("wish", "gib"), [({"slots": 8}, 32), ({"slots": 0}, 24), ({"slots": 4, "quantization": "nf4"}, 24)]
+    ("wish", "gib"),
+    [({"slots": 8}, 32), ({"slots": 0, "memory_reserve": 0.1}, 24), ({"slots": 4, "quantization": "nf4"}, 24)],
 )
 def test_what_fits_is_let_through(full, tmp_path, wish, gib):
     assert gpu_memory.check(models(tmp_path, llava(**wish)), {0: gib * GIB}) == ""
+
+
+def test_a_cache_that_takes_what_there_is_leaves_the_others_their_share(full, tmp_path):
+    wanted = models(tmp_path, llava(slots=0, memory_reserve=0.5), *diffusion())
+    llava_need = next(need for need in gpu_memory.needs(wanted) if need.model == "llava").on(80 * GIB)
+    assert (llava_need.weights + llava_need.cache) / GIB == pytest.approx(40, abs=0.01)
+    assert gpu_memory.check(wanted, {0: 80 * GIB}) == ""
+    with pytest.raises(CannotStart, match=r"llava 76\.6"):
+        gpu_memory.check(models(tmp_path / "greedy", llava(slots=0, memory_reserve=0.05), *diffusion()), {0: 80 * GIB})
 
 
 def test_the_smallest_of_several_gpus_decides(full, tmp_path):
