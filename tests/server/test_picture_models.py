@@ -54,6 +54,10 @@ def test_llava_shows_its_engine_on_the_metrics_page(serve):
     assert shown["tritone_llava_slots", "llava"].value() == 16
 
 
+def test_llavas_door_follows_its_slots_where_these_follow_from_memory(serve):
+    assert serve("llava", slots="3", at_once="0").model.triton._entrance.door.at_once == 3
+
+
 def test_llava_remembers_the_picture_of_an_earlier_turn(serve):
     llava = serve("llava")
     history = [
