@@ -15,12 +15,12 @@ import train_tiny_llava
 import train_tiny_vae
 import train_tiny_vision
 from album import look
-from lessons.shape_scenes import portrait
+from lessons.shape_scenes import portrait, training_scene
 from lessons.spoken_speech import Utterance
 from loop import Training, averaged
 from tritone import checkpoints
 
-STEPS = 6
+STEPS, TAKEN = 60, 5  # of the rate, which rises at first, and of the test
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +47,8 @@ def losses(monkeypatch):
 def vision(_):
     tower, heads = CLIPVisionModel(train_tiny_vision.CONFIG), train_tiny_vision.PatchHeads(192)
     training = train_tiny_vision.training_of(tower, heads, STEPS, STEPS)
-    examples = [train_tiny_vision.example(seed) for seed in range(4)]
-    return train_tiny_vision.learn(tower, heads, examples, training, batch=4)
+    known = next(seed for seed in range(99) if all(t.colour and t.shape for t in training_scene(seed).things))
+    return train_tiny_vision.learn(tower, heads, [train_tiny_vision.example(known)], training, batch=2)
 
 
 def clip(_):
@@ -83,7 +83,7 @@ def aligner(_):
 
 def vae(folder):
     model = train_tiny_vae.build_vae()
-    training, average = train_tiny_vae.training_of(model, 1e-2, STEPS, folder / "vae.pt")
+    training, average = train_tiny_vae.training_of(model, 1e-3, STEPS, folder / "vae.pt")
     images = torch.from_numpy(np.stack([train_tiny_vae.picture(seed) for seed in range(1)]))
     return train_tiny_vae.learn(model, images, training, average, batch=4)
 
@@ -92,15 +92,15 @@ def unet(folder):
     learning = train_tiny_diffusion.build_networks(tokenizer := train_tiny_diffusion.train_tokenizer())
     training, average = averaged(learning, 1e-1, STEPS, folder / "unet.pt")
     latents, scenes = torch.randn(2, 4, 16, 16), [portrait(seed) for seed in range(2)]
-    return train_tiny_diffusion.learn(learning, tokenizer, latents, scenes, training, average, Random(0), batch=16)
+    return train_tiny_diffusion.learn(learning, tokenizer, latents, scenes, training, average, Random(0), batch=8)
 
 
 @pytest.mark.parametrize("training", [vision, clip, llava, aligner, vae, unet])
 def test_the_loss_falls_and_one_seed_makes_one_network(training, losses, tmp_path):
-    for run, count in (("first", STEPS), ("second", 3)):
+    for run, count in (("first", TAKEN), ("second", 2)):
         torch.manual_seed(3)
         (tmp_path / run).mkdir()
         assert list(islice(training(tmp_path / run), count)) == list(range(1, count + 1))
-    first, second = losses[:STEPS], losses[STEPS:]
-    assert first[:3] == second  # to the bit, so after two steps the weights are the same
-    assert np.mean(first[-2:]) < np.mean(first[:2])
+    first, second = losses[:TAKEN], losses[TAKEN:]
+    assert first[:2] == second  # to the bit, so after a step the weights are the same
+    assert np.mean(first[-2:]) < first[0]
