@@ -20,7 +20,14 @@ from lessons.spoken_speech import Utterance
 from loop import Training, averaged
 from tritone import checkpoints
 
-STEPS, TAKEN = 60, 5  # of the rate, which rises at first, and of the test
+STEPS, TAKEN = 60, 4  # of the rate, which rises at first, and of the test
+RANDOM = Random()
+
+
+def rewind():
+    """The same pictures, words and noise as before: what is left to differ is the network."""
+    torch.manual_seed(3)
+    RANDOM.seed(3)
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +46,7 @@ def losses(monkeypatch):
     def noting(training, loss):
         noted.append(loss.item())
         learn(training, loss)
+        rewind()
 
     monkeypatch.setattr(Training, "learn", noting)
     return noted
@@ -57,7 +65,7 @@ def clip(_):
     model = train_tiny_clip.build(checkpoints.path("llava"), tokenizer)
     look(lambda pictures: train_tiny_clip.frozen_layers(model, pictures), album)
     training = train_tiny_clip.training_of(model, 1e-3, STEPS)
-    return train_tiny_clip.learn(model, tokenizer, album, training, Random(0), batch=4)
+    return train_tiny_clip.learn(model, tokenizer, album, training, RANDOM, batch=4)
 
 
 def llava(_):
@@ -69,16 +77,16 @@ def llava(_):
     model = train_tiny_llava.build_model(tower, processor.tokenizer)
     model.model.vision_tower = train_tiny_llava.SeenPictures()
     training = train_tiny_llava.training_of(model, 1e-3, STEPS)
-    return train_tiny_llava.learn(model, processor, album, training, Random(0), batch=2)
+    return train_tiny_llava.learn(model, processor, album, training, RANDOM, batch=2)
 
 
 def aligner(_):
     rng = np.random.default_rng(0)
-    sound = (rng.standard_normal(16_000) * 3000).astype(np.int16)
-    spoken = [Utterance(sound, ("one", "two"), np.float32([[0.1, 0.4], [0.5, 0.9]]))] * 4
+    sound = (rng.standard_normal(8_000) * 3000).astype(np.int16)
+    spoken = [Utterance(sound, ("one", "two"), np.float32([[0.05, 0.2], [0.25, 0.45]]))] * 2
     model = train_tiny_aligner.build_model()
     training = train_tiny_aligner.training_of(model, 1e-3, STEPS, None)
-    return train_tiny_aligner.learn(model, spoken, spoken, training, Random(0))
+    return train_tiny_aligner.learn(model, spoken, spoken, training, RANDOM)
 
 
 def vae(folder):
@@ -92,7 +100,7 @@ def unet(folder):
     learning = train_tiny_diffusion.build_networks(tokenizer := train_tiny_diffusion.train_tokenizer())
     training, average = averaged(learning, 1e-1, STEPS, folder / "unet.pt")
     latents, scenes = torch.randn(2, 4, 16, 16), [portrait(seed) for seed in range(2)]
-    return train_tiny_diffusion.learn(learning, tokenizer, latents, scenes, training, average, Random(0), batch=8)
+    return train_tiny_diffusion.learn(learning, tokenizer, latents, scenes, training, average, RANDOM, batch=8)
 
 
 @pytest.mark.parametrize("training", [vision, clip, llava, aligner, vae, unet])
@@ -100,7 +108,9 @@ def test_the_loss_falls_and_one_seed_makes_one_network(training, losses, tmp_pat
     for run, count in (("first", TAKEN), ("second", 2)):
         torch.manual_seed(3)
         (tmp_path / run).mkdir()
-        assert list(islice(training(tmp_path / run), count)) == list(range(1, count + 1))
+        steps = training(tmp_path / run)
+        rewind()
+        assert list(islice(steps, count)) == list(range(1, count + 1))
     first, second = losses[:TAKEN], losses[TAKEN:]
     assert first[:2] == second  # to the bit, so after a step the weights are the same
-    assert np.mean(first[-2:]) < first[0]
+    assert first[-1] < first[0]
