@@ -65,13 +65,16 @@ def train_tokenizer(vocabulary: int = 1600) -> CLIPTokenizer:
     english = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     english.normalizer = normalizers.Lowercase()
     english.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), byte_level])
+    # Merges that are equally frequent go by the numbers of their parts; ends of words have none before they are met, in
+    # an order that differs from run to run. As "special" tokens they are numbered first.
+    ends = [byte + "</w>" for byte in alphabet]
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, min_frequency=1, end_of_word_suffix="</w>", initial_alphabet=alphabet,
-        show_progress=False, special_tokens=[],
+        vocab_size=vocabulary + len(ends), min_frequency=1, end_of_word_suffix="</w>", initial_alphabet=alphabet,
+        show_progress=False, special_tokens=ends,
     )  # fmt: skip
     english.train_from_iterator([text for text in texts if text.isascii()] * 2, trainer)
     merges |= dict.fromkeys(tuple(pair) for pair in json.loads(english.to_str())["model"]["merges"])
-    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *("".join(pair) for pair in merges)]
+    tokens = [*alphabet, *ends, *("".join(pair) for pair in merges)]
     tokens = [*dict.fromkeys(tokens), "<|startoftext|>", "<|endoftext|>"]
     return CLIPTokenizer(
         vocab={token: number for number, token in enumerate(tokens)}, merges=list(merges), model_max_length=77

@@ -74,6 +74,10 @@ def test_every_chinese_character_is_one_token_and_english_names_are_one_token(to
     assert tokenizer.decode(tokenizer("a red circle, 红色").input_ids, skip_special_tokens=True).startswith("a red")
 
 
+def test_the_tokenizer_is_the_same_whenever_it_is_trained(tokenizer):
+    assert train_tokenizer().backend_tokenizer.to_str() == tokenizer.backend_tokenizer.to_str()
+
+
 def test_any_text_has_tokens_and_training_captions_fit_the_window(tokenizer):
     assert tokenizer.unk_token_id not in tokenizer("ünïcode 😀 龘 ￥")["input_ids"][1:-1]
     random = Random(3)
