@@ -25,6 +25,7 @@ BINS = 129  # of the spectrum
 WINDOW, HOP = 256, 128  # samples of a spectrum, and from one to the next
 STRIDES = (1, 2, 2, 1)  # of the encoder's four layers
 WIDTH = 128  # of the memory
+PARTS = 8  # of its gates' weights
 # A voice is above SURE in SURE_FRAMES at a stretch (160 ms, a short word; melodies are for 100 ms), and begins and ends
 # where it is above POSSIBLE.
 SURE, SURE_FRAMES, POSSIBLE = 0.5, 5, 0.3
@@ -67,7 +68,7 @@ class VoiceActivity:
         count = -(-len(audio) // FRAME)
         padded = np.pad(audio, (CONTEXT, count * FRAME - len(audio)))
         frames = np.pad(sliding_window_view(padded, CONTEXT + FRAME)[::FRAME], ((0, 0), (0, CONTEXT)), mode="reflect")
-        waves = sliding_window_view(frames, WINDOW, axis=1)[:, ::HOP] @ self._spectrum  # (frames, 4, 2 * BINS)
+        waves = _product(sliding_window_view(frames, WINDOW, axis=1)[:, ::HOP], self._spectrum)  # (frames, 4, 2 * BINS)
         states = np.sqrt(np.square(waves[..., :BINS]) + np.square(waves[..., BINS:]))
         for weight, bias, stride in self._encoder:
             states = np.maximum(_convolved(states, weight, bias, stride), 0)
@@ -79,10 +80,12 @@ class VoiceActivity:
 
         Gates lie as torch.nn.LSTM has them: input, forget, cell, output.
         """
+        # In parts too small for BLAS to share them among threads, which costs more than these sums.
+        parts = self._from_memory.reshape(PARTS, -1, WIDTH)
         said = np.empty_like(states)
         hidden = cell = np.zeros(WIDTH, np.float32)
         for place, given in enumerate(states @ self._from_input.T + self._gates):
-            taken, kept, new, shown = np.tanh(given + self._from_memory @ hidden).reshape(4, WIDTH)
+            taken, kept, new, shown = np.tanh(given + (parts @ hidden).ravel()).reshape(4, WIDTH)
             cell = ((kept + 1) * cell + (taken + 1) * new) * np.float32(0.5)
             said[place] = hidden = (shown + 1) * np.tanh(cell) * np.float32(0.5)
         return said
@@ -106,7 +109,12 @@ def _convolved(states: Numbers, weight: Numbers, bias: Numbers, stride: int) -> 
     padded = np.pad(states, ((0, 0), (1, 1), (0, 0)))
     last = states.shape[1]
     columns = np.concatenate([padded[:, tap : tap + last : stride] for tap in range(3)], axis=2)
-    return np.asarray(columns @ weight + bias)
+    return _product(columns, weight) + bias
+
+
+def _product(rows: Numbers, matrix: Numbers) -> Numbers:
+    """(frames, time, in) × (in, out) as one product, of rows in order: else numpy makes many, without BLAS."""
+    return np.asarray(np.ascontiguousarray(rows).reshape(-1, len(matrix)) @ matrix).reshape(*rows.shape[:2], -1)
 
 
 def _runs(probabilities: NDArray[np.float32]) -> list[tuple[int, int, int]]:
