@@ -55,13 +55,16 @@ class Tokenizer:
 
     @classmethod
     def load(cls, directory: Path, max_characters: int) -> Tokenizer:
-        """Load a checkpoint's tokenizer from `tokenizer.json`, or from what older checkpoints have in its place."""
+        """Load a checkpoint's tokenizer from `tokenizer.json`, or from what older checkpoints have in its place.
+
+        Raises: ValueError: its end-of-text or padding token is not in its vocabulary.
+        """
         tokenizer = _read(directory)
         # Its own truncation does not say whether it cut.
         tokenizer.no_truncation()
         tokenizer.no_padding()
         given = _json(directory / "tokenizer_config.json")
-        end, padding = (tokenizer.token_to_id(_content(given.get(name) or END)) for name in ("eos_token", "pad_token"))
+        end, padding = (_token(tokenizer, given.get(name) or END) for name in ("eos_token", "pad_token"))
         return cls(tokenizer, end, padding, int(given.get("model_max_length", CONTEXT)), max_characters)
 
     def tokenize(self, text: str) -> TokenizedText:
@@ -170,7 +173,8 @@ def _read(directory: Path) -> tokenizers.Tokenizer:
         return tokenizers.Tokenizer.from_file(str(file))
     from transformers import CLIPTokenizer
 
-    return CLIPTokenizer.from_pretrained(directory, local_files_only=True).backend_tokenizer
+    read: tokenizers.Tokenizer = CLIPTokenizer.from_pretrained(directory, local_files_only=True).backend_tokenizer
+    return read
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -178,6 +182,10 @@ def _json(file: Path) -> dict[str, Any]:
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
-def _content(token: str | dict[str, Any]) -> str:
-    """A token's text; older files describe each token by a whole object."""
-    return token if isinstance(token, str) else str(token["content"])
+def _token(tokenizer: tokenizers.Tokenizer, given: str | dict[str, Any]) -> int:
+    """A token's number by its text; older files describe each token by a whole object."""
+    text = given if isinstance(given, str) else str(given["content"])
+    number = tokenizer.token_to_id(text)
+    if number is None:
+        raise ValueError(f"the tokenizer's vocabulary has no {text!r}")
+    return number
