@@ -1,4 +1,4 @@
-"""Picture files to what CLIP's image half takes. The work itself is tritone/media/image.py and tritone/vision/clip.py.
+"""Picture files to what CLIP's image half takes: tritone/media/image.py, then tritone/vision/clip_inputs.py.
 
 It decodes too: the pixels of a photograph would be a hundred times as much to carry from model to model as these.
 """
@@ -16,7 +16,7 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.vision.clip import ImageProcessor
+        from tritone.vision.clip_inputs import ImageProcessor
 
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)

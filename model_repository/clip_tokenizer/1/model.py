@@ -1,4 +1,4 @@
-"""Text to CLIP's tokens. The tokenizer itself is tritone/vision/clip.py."""
+"""Text to CLIP's tokens. The tokenizer itself is tritone/vision/clip_inputs.py."""
 
 from dataclasses import asdict
 
@@ -13,7 +13,7 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.vision.clip import Tokenizer
+        from tritone.vision.clip_inputs import Tokenizer
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

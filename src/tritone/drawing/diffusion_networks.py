@@ -1,7 +1,8 @@
 """Stable Diffusion's networks, each loaded alone from the folder of a `StableDiffusionPipeline`.
 
 Tensors go in and come out in float32, whatever a network computes in. The loop that uses them is
-`tritone.drawing.stable_diffusion`.
+`tritone.drawing.stable_diffusion`. Each runs in a process of its own, so each imports what it needs as it is made: a
+library is seconds and up to hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -12,10 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
-from diffusers.image_processor import VaeImageProcessor
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from tritone.drawing.row_threads import share_rows
 from tritone.errors import InvalidInput
@@ -28,7 +25,9 @@ class PromptTokenizer:
     """The text encoder's view of a prompt: how many tokens it has, and what its window cuts off."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        from transformers import CLIPTokenizer
+
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer")
 
     @property
     def window(self) -> int:
@@ -48,8 +47,10 @@ class TextEncoder:
     """Prompts to embeddings."""
 
     def __init__(self, folder: Path, device: str, dtype: str) -> None:
+        from transformers import CLIPTextModel, CLIPTokenizer
+
         self.device = device
-        self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+        self.tokenizer: Any = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         network: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch_dtype(dtype, device))
         self.network = network.to(device).eval()
         self.states = share_rows(self._states, device)
@@ -81,6 +82,8 @@ class UNet:
     """One denoising step."""
 
     def __init__(self, folder: Path, device: str, dtype: str, attention_slicing: bool = False) -> None:
+        from diffusers import UNet2DConditionModel
+
         self.network = _load(UNet2DConditionModel, folder, "unet", device, dtype)
         if attention_slicing:
             self.network.set_attention_slice("auto")
@@ -128,6 +131,9 @@ class VaeDecoder:
         tiling: bool = False,
         check_safety: bool = True,
     ) -> None:
+        from diffusers import AutoencoderKL
+        from diffusers.image_processor import VaeImageProcessor
+
         self.network = _load(AutoencoderKL, folder, "vae", device, dtype, without="encoder")
         if slicing:
             self.network.enable_slicing()
@@ -174,6 +180,8 @@ class VaeEncoder:
     """Pictures to the distribution of their latents, for image to image and inpainting."""
 
     def __init__(self, folder: Path, device: str, dtype: str, slicing: bool = False, tiling: bool = False) -> None:
+        from diffusers import AutoencoderKL
+
         self.network = _load(AutoencoderKL, folder, "vae", device, dtype, without="decoder")
         if slicing:
             self.network.enable_slicing()
@@ -207,6 +215,9 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     """The checkpoint's checker and what prepares its pictures; (None, None) for a checkpoint without."""
     if not has_safety_checker(folder):
         return None, None
+    from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+    from transformers import CLIPImageProcessor
+
     checker: Any = StableDiffusionSafetyChecker.from_pretrained(
         folder / "safety_checker", dtype=torch_dtype(dtype, device)
     )

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from peft import PeftConfig, PeftModel
-from peft.tuners.lora import LoraLayer
-from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from tritone.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from peft import PeftModel  # seconds to import, and most servers have no adapter; so below
 
 BASE = ""  # no adapter
 _PEFT_BASE = "__base__"  # PEFT's word for it
@@ -31,22 +31,16 @@ class Adapters:
 
         Raises: ValueError: a folder that cannot be served, by name.
         """
-        device = str(model.device)  # PEFT's own choice is the first GPU, be the model on it or not
         folders = sorted(file.parent for file in directory.glob("*/adapter_config.json"))
         wrapped: PeftModel | None = None
         for folder in folders:
             try:
-                _check(folder)
-                if wrapped is None:
-                    wrapped = PeftModel.from_pretrained(model, str(folder), folder.name, torch_device=device)
-                else:
-                    wrapped.load_adapter(str(folder), folder.name, torch_device=device)
+                wrapped = _put_in(model, wrapped, folder)
             except Exception as error:
                 raise ValueError(f"adapter '{folder.name}' ({folder}) cannot be served: {error}") from error
         adapters = cls([folder.name for folder in folders])
-        for module in model.modules():
-            if isinstance(module, (LoraLayer, AuxiliaryTrainingWrapper)) and isinstance(module, nn.Module):
-                module.register_forward_pre_hook(adapters._name_rows, with_kwargs=True)
+        for module in _changed(model) if folders else ():
+            module.register_forward_pre_hook(adapters._name_rows, with_kwargs=True)
         return adapters
 
     def check(self, name: str) -> None:
@@ -69,7 +63,30 @@ class Adapters:
         return args, {**kwargs, "adapter_names": self._rows or [_PEFT_BASE] * len(args[0])}
 
 
+def _put_in(model: Any, wrapped: "PeftModel | None", folder: Path) -> "PeftModel":
+    """The model with one adapter more; `wrapped` is what it was with those before."""
+    from peft import PeftModel
+
+    _check(folder)
+    device = str(model.device)  # PEFT's own choice is the first GPU, be the model on it or not
+    if wrapped is None:
+        return PeftModel.from_pretrained(model, str(folder), folder.name, torch_device=device)
+    wrapped.load_adapter(str(folder), folder.name, torch_device=device)
+    return wrapped
+
+
+def _changed(model: Any) -> list[nn.Module]:
+    """The layers that adapters were put into."""
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    kinds = (LoraLayer, AuxiliaryTrainingWrapper)
+    return [module for module in model.modules() if isinstance(module, kinds) and isinstance(module, nn.Module)]
+
+
 def _check(folder: Path) -> None:
+    from peft import PeftConfig
+
     if not _NAME.fullmatch(folder.name):
         raise ValueError("its name must be letters, digits, '_' and '-'")
     if not (folder / "adapter_model.safetensors").is_file():

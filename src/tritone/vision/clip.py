@@ -1,8 +1,9 @@
 """CLIP: texts and pictures to points of one space, where what belongs together lies close together.
 
 Any checkpoint of transformers' CLIPModel. Each half is two objects: words → `Tokenizer` → `TextEncoder`, picture →
-`ImageProcessor` → `ImageEncoder`; the second ones are networks and take what many users sent at once. All embeddings
-have length 1, so their dot product is the cosine of the angle between them. This file knows nothing of Triton.
+`ImageProcessor` → `ImageEncoder`; the first ones are in `clip_inputs`, the second ones are networks and take what many
+users sent at once. All embeddings have length 1, so their dot product is the cosine of the angle between them. This
+file knows nothing of Triton.
 
 Both networks are read at one token alone: text at its end, a picture at its class token. So their last layer is asked
 for that token only, which saves almost a layer.
@@ -11,69 +12,26 @@ for that token only, which saves almost a layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch.nn.functional import normalize, scaled_dot_product_attention
-from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+from transformers import CLIPModel
 
 from tritone.errors import InvalidInput
-from tritone.media.image import Pixels
 from tritone.precision import torch_dtype
+from tritone.vision.clip_inputs import ImageProcessor as ImageProcessor
+from tritone.vision.clip_inputs import PixelValues, Tokens
+from tritone.vision.clip_inputs import Tokenizer as Tokenizer
 
 # For a text encoder whose config.json says 2, transformers takes the largest token, not this number, for the end of
 # the text: OpenAI's own checkpoints carry the wrong number.
 LEGACY_EOS = 2
 
-Tokens = NDArray[np.int32]
-PixelValues = NDArray[np.float32]
 Embeddings = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class TokenizedText:
-    """A text as the text encoder takes it."""
-
-    input_ids: Tokens  # (context,), padded behind the end-of-text token
-    token_count: int  # with start-of-text and end-of-text, up to the context
-    truncated: bool  # whether the end of the text was cut off
-
-
-class Tokenizer:
-    """Words to tokens, as the checkpoint's CLIPTokenizer makes them."""
-
-    def __init__(self, tokenizer: Any, max_characters: int) -> None:
-        self.context: int = tokenizer.model_max_length
-        self._tokenizer = tokenizer
-        self._max_characters = max_characters
-
-    @classmethod
-    def load(cls, directory: Path, max_characters: int) -> Tokenizer:
-        """Load a checkpoint's tokenizer."""
-        return cls(CLIPTokenizer.from_pretrained(directory, local_files_only=True), max_characters)
-
-    def tokenize(self, text: str) -> TokenizedText:
-        """Tokens of one text, padded to the context, so that all texts have one shape and meet in one batch.
-
-        What is over the context is cut off, and the end-of-text token put behind the rest.
-        Raises InvalidInput if the text is blank or has too many characters.
-        """
-        if not text.strip():
-            raise InvalidInput("text is empty: there is nothing to embed")
-        if len(text) > self._max_characters:
-            raise InvalidInput(f"text has {len(text)} characters, the limit is {self._max_characters}")
-        # Without the tokenizer's own truncation, which does not say whether it cut.
-        ids: list[int] = self._tokenizer(text, verbose=False)["input_ids"]
-        truncated = len(ids) > self.context
-        if truncated:
-            ids = [*ids[: self.context - 1], self._tokenizer.eos_token_id]
-        padding = [self._tokenizer.pad_token_id] * (self.context - len(ids))
-        return TokenizedText(np.array([*ids, *padding], np.int32), len(ids), truncated)
 
 
 class TextEncoder:
@@ -128,24 +86,6 @@ class TextEncoder:
         before = torch.arange(needed.shape[1], device=device) <= ends[:, None]  # (texts, length)
         state = tower.final_layer_norm(_one_token(last, states, ends, before[:, None, None]))
         return _unit(self._model.text_projection(state))
-
-
-class ImageProcessor:
-    """Pixels to what the image encoder takes, bit for bit as the checkpoint's CLIPProcessor makes it."""
-
-    def __init__(self, processor: Any) -> None:
-        self._processor = processor
-
-    @classmethod
-    def load(cls, directory: Path) -> ImageProcessor:
-        """Load a checkpoint's image processor."""
-        return cls(CLIPImageProcessor.from_pretrained(directory, local_files_only=True))
-
-    def pixel_values(self, image: Pixels) -> PixelValues:
-        """RGB uint8 (height, width, 3) → resized, cropped and normalised float32 (3, side, side)."""
-        # A Pillow image: an array of one or three pixels' height could be taken for one with channels first.
-        values: PixelValues = self._processor(Image.fromarray(image), return_tensors="np")["pixel_values"][0]
-        return values
 
 
 class ImageEncoder:

@@ -15,10 +15,10 @@ import numpy as np
 from tritone import checkpoints
 from tritone.media.audio import SAMPLING_RATE, Audio
 from tritone.speech.listening import recording
+from tritone.speech.listening.log_mel import LogMel
 from tritone.speech.listening.recording import Options, Piece
 from tritone.speech.listening.transcript import Span, Transcript
 from tritone.speech.listening.voice_activity import VoiceActivity
-from tritone.speech.listening.whisper import LogMel
 
 Row = dict[str, Any]
 Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]

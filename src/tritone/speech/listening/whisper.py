@@ -1,7 +1,6 @@
 """Speech → text with Whisper: log-mel windows of 30 s in, text with timestamps out, many windows at once.
 
-`LogMel` needs a checkpoint's `preprocessor_config.json` alone, so a process that prepares windows never loads the
-network. This module knows one window at a time; `tritone.speech.listening.recording` cuts longer audio into windows.
+This module knows one window at a time, from `log_mel`; `tritone.speech.listening.recording` cuts longer audio.
 """
 
 from __future__ import annotations
@@ -14,20 +13,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
+from tritone.speech.listening.log_mel import N_FRAMES, NO_SOUND, WINDOW_SECONDS, Features
+from tritone.speech.listening.log_mel import LogMel as LogMel
 from tritone.speech.listening.transcript import Span, Transcript
 from tritone.speech.listening.whisper_decoding import Decoded, Vocabulary, decode, detect_languages
 from tritone.speech.listening.whisper_network import Memory, Network
 from tritone.speech.listening.whisper_words import SECONDS_A_POSITION, find_words
 
-WINDOW_SECONDS = 30
-N_FRAMES = 3_000  # of 10 ms in a window
-NO_SOUND = -1.5  # a window of zeros, everywhere: the logarithm's floor as `LogMel` scales it
 TASKS = ("transcribe", "translate")
 
 # When a window is tried again, and when it holds no speech: openai/whisper whisper/transcribe.py.
@@ -46,8 +43,6 @@ LEAST_TOKENS = 16  # timestamps, and a word cut short
 SILENCE_SECONDS = 6
 BUCKET_SECONDS = 5  # windows are as long as the next multiple: equal lengths make batches without padding
 
-Features = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Window:
@@ -59,41 +54,6 @@ class Window:
     initial_prompt: tuple[int, ...] = ()  # tokens of a text before it: names, style, the sentence so far
     word_timestamps: bool = False
     duration: float = WINDOW_SECONDS  # of the sound in it, in seconds; the rest is silence
-
-
-class LogMel:
-    """Audio → log-mel spectrogram, as one checkpoint wants it."""
-
-    def __init__(self, extractor: WhisperFeatureExtractor) -> None:
-        self._rate, self._hop, self._n_fft = (
-            int(number) for number in (extractor.sampling_rate, extractor.hop_length, extractor.n_fft)
-        )
-        self._filters = torch.from_numpy(np.asarray(extractor.mel_filters, np.float32)).T.contiguous()
-        self._hann = torch.hann_window(self._n_fft)
-        self.n_mels = int(extractor.feature_size)
-
-    @classmethod
-    def load(cls, directory: Path) -> LogMel:
-        """Read `preprocessor_config.json` of a checkpoint."""
-        return cls(WhisperFeatureExtractor.from_pretrained(directory, local_files_only=True))
-
-    def __call__(self, audio: NDArray[np.float32]) -> Features:
-        """Mono audio (n_samples,) at 16 kHz, at most 30 s → float32 (n_mels, 3000), padded with silence.
-
-        What `WhisperFeatureExtractor` gives, without its work on the silence.
-        Raises InvalidInput if the audio is longer than a window.
-        """
-        seconds = len(audio) / self._rate
-        if seconds > WINDOW_SECONDS:
-            raise InvalidInput(f"a window holds {WINDOW_SECONDS} s of audio, got {seconds:.2f} s")
-        frames = min(N_FRAMES, -(-(len(audio) + self._n_fft) // self._hop))  # all others hear no sample
-        padded = torch.zeros((frames + 2) * self._hop if frames < N_FRAMES else N_FRAMES * self._hop)
-        padded[: len(audio)] = torch.from_numpy(audio)
-        spectrum = torch.stft(padded, self._n_fft, self._hop, window=self._hann, return_complex=True)[:, :frames]
-        features = torch.full((self.n_mels, N_FRAMES), -10.0)  # log10 of the floor
-        features[:, :frames] = (self._filters @ spectrum.abs().square()).clamp_min(1e-10).log10()
-        features = (torch.maximum(features, features.max() - 8.0) + 4.0) / 4.0
-        return np.asarray(features.numpy(), dtype=np.float32)
 
 
 class Whisper:
