@@ -135,15 +135,17 @@ def test_reading_a_prompt_does_not_wait_for_the_card(attention):
 
 
 @torch.inference_mode()
-def test_the_mask_of_a_pass_is_made_once():
+def test_the_mask_of_a_pass_is_made_once_in_the_networks_dtype():
     """Layers are given what they add as it is: a bool mask would be made into it in each of them."""
     with fake_cuda() as card:
         network = decoder(small(), torch.float16)
         before = len(card.placed)
         network.decode([1, 2, 3], [50, 30, 20], [""] * 3)
-        made = [each for each in card.placed[before:] if each.shape[:2] == (3, 1) and each.shape[-1] in (51, 64)]
-    assert sum("masked_fill" in each.operator for each in made) == 1
-    assert not any("where" in each.operator for each in card.placed[before:])
+        placed = card.placed[before:]
+    assert [(each.dtype, each.shape) for each in placed if "masked_fill" in each.operator] == [
+        (torch.float16, (3, 1, 1, 64))  # 51 columns, the rows of memory a multiple of 16 apart
+    ]
+    assert not any("where" in each.operator for each in placed)
 
 
 @torch.inference_mode()
