@@ -210,7 +210,11 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     checker: Any = StableDiffusionSafetyChecker.from_pretrained(
         folder / "safety_checker", dtype=torch_dtype(dtype, device)
     )
-    return checker.to(device).eval(), CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
+    checker = checker.to(device).eval()
+    # It reads its thresholds one by one, 20 for each picture: on a GPU the host would wait for every one.
+    checker.special_care_embeds_weights.data = checker.special_care_embeds_weights.data.cpu()
+    checker.concept_embeds_weights.data = checker.concept_embeds_weights.data.cpu()
+    return checker, CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
 
 
 def _load(network: Any, folder: Path, part: str, device: str, dtype: str, without: str = "") -> Any:
