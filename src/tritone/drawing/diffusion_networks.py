@@ -212,8 +212,8 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     )
     checker = checker.to(device).eval()
     # It reads its thresholds one by one, 20 for each picture: on a GPU the host would wait for every one.
-    checker.special_care_embeds_weights.data = checker.special_care_embeds_weights.data.cpu()
-    checker.concept_embeds_weights.data = checker.concept_embeds_weights.data.cpu()
+    for name in ("special_care_embeds_weights", "concept_embeds_weights"):
+        setattr(checker, name, torch.nn.Parameter(getattr(checker, name).detach().cpu(), requires_grad=False))
     return checker, CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
 
 
