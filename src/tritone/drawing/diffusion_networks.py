@@ -221,7 +221,11 @@ def _safety_checker(folder: Path, device: str, dtype: str) -> tuple[Any, Any]:
     checker: Any = StableDiffusionSafetyChecker.from_pretrained(
         folder / "safety_checker", dtype=torch_dtype(dtype, device)
     )
-    return checker.to(device).eval(), CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
+    checker = checker.to(device).eval()
+    # It reads its thresholds one by one, 20 for each picture: on a GPU the host would wait for every one.
+    for name in ("special_care_embeds_weights", "concept_embeds_weights"):
+        setattr(checker, name, torch.nn.Parameter(getattr(checker, name).detach().cpu(), requires_grad=False))
+    return checker, CLIPImageProcessor.from_pretrained(folder / "feature_extractor")
 
 
 def _load(network: Any, folder: Path, part: str, device: str, dtype: str, without: str = "") -> Any:
