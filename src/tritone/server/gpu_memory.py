@@ -87,12 +87,12 @@ def check(models: Sequence[Model], free: Mapping[int, int] | None = None) -> str
     """
     wanted = needs(models)
     for gpu, size in sorted((free_memory() if free is None else free).items()) if wanted else ():
-        wanted = [need.on(size) for need in wanted]
+        here = [need.on(size) for need in wanted]
         has = f"GPU {gpu} has {size / GIB:.1f} GiB free"
         remedy = "start fewer with --models, give llava fewer slots or a quantization, or sd_vae_decoder slicing"
-        if (least := sum(need.idle for need in wanted)) > size:
-            raise CannotStart(f"{has}, and these models take {least / GIB:.1f} GiB ({_sums(wanted)}): {remedy}")
-        if (most := sum(need.most for need in wanted)) > size:
+        if (least := sum(need.idle for need in here)) > size:
+            raise CannotStart(f"{has}, and these models take {least / GIB:.1f} GiB ({_sums(here)}): {remedy}")
+        if (most := sum(need.most for need in here)) > size:
             return f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
     return ""
 

@@ -129,6 +129,11 @@ def test_a_cache_that_takes_what_there_is_leaves_the_others_their_share(full, tm
         gpu_memory.check(models(tmp_path / "greedy", llava(slots=0, memory_reserve=0.05), *diffusion()), {0: 80 * GIB})
 
 
+def test_what_a_cache_takes_of_a_large_card_is_not_asked_of_a_small_one(full, tmp_path):
+    wanted = models(tmp_path, llava(slots=0, memory_reserve=0.1))
+    assert gpu_memory.check(wanted, {0: 80 * GIB, 1: 24 * GIB}) == ""
+
+
 def test_the_smallest_of_several_gpus_decides(full, tmp_path):
     with pytest.raises(CannotStart, match=r"GPU 1 has 16\.0 GiB"):
         gpu_memory.check(models(tmp_path, llava()), {0: 80 * GIB, 1: 16 * GIB})
