@@ -21,7 +21,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tritone.server.background import serve
+from tritone.server.background import model_of, serve
 
 LOADED = re.compile(r"loaded (?P<model>\S+) \(\d+ of \d+, (?P<seconds>[\d.]+) s\)")
 KILOBYTE, MEGABYTE = 2**10, 2**20
@@ -70,7 +70,7 @@ def measure(serving: psutil.Process, said: Iterable[str]) -> list[Row]:
     found = [match for line in said if (match := LOADED.search(line))]
     rows = {match["model"]: Row(match["model"], float(match["seconds"])) for match in found}
     for process in [serving, *serving.children(recursive=True)]:
-        name = _model_of(process.cmdline()) or process.name()
+        name = model_of(process) or process.name()
         rows.setdefault(name, Row(name, None)).add(process)
     return sorted(rows.values(), key=lambda row: -row.proportional_mb)
 
@@ -94,12 +94,6 @@ def _sum(rows: list[Row]) -> Row:
         total.proportional_mb += row.proportional_mb
         total.private_mb += row.private_mb
     return total
-
-
-def _model_of(command: list[str]) -> str:
-    """The model whose stub has that command line; "" for any other process."""
-    files = [Path(word) for word in command[1:] if word.endswith("/model.py")]
-    return files[0].parents[1].name if files else ""
 
 
 def _rollup(pid: int) -> dict[str, int]:

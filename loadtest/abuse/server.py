@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from abuse.wire import get
-from tritone.server.background import Address
+from tritone.server.background import Address, model_of
 
 SHARED_MEMORY = "/dev/shm/"  # noqa: S108  # read only
 MB = 1e6
@@ -44,8 +44,8 @@ def tree(address: Address) -> list[psutil.Process]:
 
 
 def stubs(address: Address, model: str) -> list[psutil.Process]:
-    """The model's stub processes: their command lines name its model.py."""
-    return [process for process in tree(address) if any(f"/{model}/1/" in word for word in command_line(process))]
+    """The model's stub processes."""
+    return [process for process in tree(address) if model_of(process) == model]
 
 
 def command_line(process: psutil.Process) -> list[str]:

@@ -128,10 +128,9 @@ class Report:
 
     def must(self, part: str, what: str, holds: bool) -> None:
         """Note whether something that must be so is so."""
-        self.add(part, **{what: "yes" if holds else "NO"})
         if not holds:
             self.missed.append(f"{part}: {what}")
-            self._write()
+        self.add(part, **{what: "yes" if holds else "NO"})
 
     def _write(self) -> None:
         content = {"parts": self.parts, "missed": self.missed}

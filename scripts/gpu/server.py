@@ -13,7 +13,7 @@ import psutil
 from PIL import Image
 
 from gpu.measuring import Card, Report
-from tritone.server.background import Address, serve
+from tritone.server.background import Address, model_of, serve
 from tritone_client import Client
 
 PART = "server"
@@ -78,7 +78,7 @@ def _crowd(report: Report, address: Address, alone: dict[int, np.ndarray]) -> No
 
 
 def _kill(report: Report, client: Client, address: Address) -> None:
-    stub = next(p for p in psutil.Process(address.process.pid).children(recursive=True) if _runs(p, "sd_unet"))
+    stub = next(p for p in psutil.Process(address.process.pid).children(recursive=True) if model_of(p) == "sd_unet")
     stub.send_signal(signal.SIGKILL)
     killed = time.monotonic()
     while time.monotonic() - killed < 60:
@@ -90,13 +90,6 @@ def _kill(report: Report, client: Client, address: Address) -> None:
     back = time.monotonic() - killed
     report.add(PART, **{"sd_unet, killed, draws again after, s": back})
     report.must(PART, "a killed network is back within 15 s and its load", back < 45)
-
-
-def _runs(process: psutil.Process, model: str) -> bool:
-    try:
-        return any(f"/{model}/1/" in word for word in process.cmdline())
-    except psutil.Error:
-        return False
 
 
 def _processes() -> str:

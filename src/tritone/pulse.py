@@ -92,12 +92,12 @@ def token(where: Path) -> str:
 
 def read(where: Path, model: str = "*") -> list[Pulse]:
     """The pulses in a folder, or those of one model; those of dead processes too."""
-    return [pulse for file in sorted(where.glob(f"{model}[.#]*.pulse")) if (pulse := _read(file))]
+    return [pulse for file in _files(where, model) if (pulse := _read(file))]
 
 
 def processes(where: Path, model: str) -> frozenset[str]:
     """The pulses of the model's processes that live; of its dead ones if none does."""
-    names = frozenset(file.name for file in where.glob(f"{model}[.#]*.pulse"))
+    names = frozenset(file.name for file in _files(where, model))
     return frozenset(name for name in names if not is_dead(where, name)) or names
 
 
@@ -118,6 +118,10 @@ def remove_dead(where: Path) -> None:
     for file in where.glob("*.pulse"):
         if is_dead(where, file.name):
             file.unlink(missing_ok=True)
+
+
+def _files(where: Path, model: str) -> list[Path]:
+    return sorted(where.glob(f"{model}[.#]*.pulse"))
 
 
 def _read(file: Path) -> Pulse | None:
@@ -151,7 +155,7 @@ class Pages:
         return [_pulse(name, True, page[:]) for name, page in self._pages]
 
     def _open(self) -> Iterator[tuple[str, mmap.mmap]]:
-        for file in sorted(self._where.glob(f"{self._model}[.#]*.pulse")):
+        for file in _files(self._where, self._model):
             # Gone meanwhile, or not written yet.
             with contextlib.suppress(OSError, ValueError), file.open("rb") as opened:
                 page = mmap.mmap(opened.fileno(), _LAYOUT.size, access=mmap.ACCESS_READ)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 KEPT = 0.95  # of what is known, with each further call
 ENOUGH = 0.95  # of the throughput that all rows together would have
 SAME = 16  # calls of one size, after which half as many rows are tried once
@@ -17,19 +19,12 @@ class CallCost:
     """
 
     def __init__(self) -> None:
-        self._weight = self._rows = self._rows2 = self._seconds = self._product = 0.0
+        self._sums = np.zeros(5)  # of 1, rows, rows², seconds, rows × seconds
         self._last, self._same = 0, 0
 
     def add(self, rows: int, seconds: float) -> None:
         """A call has been made."""
-        for name, value in (
-            ("_weight", 1.0),
-            ("_rows", rows),
-            ("_rows2", rows * rows),
-            ("_seconds", seconds),
-            ("_product", rows * seconds),
-        ):
-            setattr(self, name, KEPT * getattr(self, name) + value)
+        self._sums = KEPT * self._sums + (1, rows, rows * rows, seconds, rows * seconds)
         self._same = self._same + 1 if rows == self._last else 1
         self._last = rows
 
@@ -37,11 +32,12 @@ class CallCost:
         """With how many of so many waiting rows a call does nearly as much a second as with all of them."""
         if self._same >= SAME and rows == self._last:
             return rows / 2
-        spread = self._weight * self._rows2 - self._rows**2
-        if spread < EPSILON * self._rows2 or not self._seconds:
+        weight, once, twice, seconds, product = map(float, self._sums)
+        spread = weight * twice - once**2
+        if spread < EPSILON * twice or not seconds:
             return rows
-        slope = (self._weight * self._product - self._rows * self._seconds) / spread
-        own = (self._seconds - slope * self._rows) / self._weight
+        slope = (weight * product - once * seconds) / spread
+        own = (seconds - slope * once) / weight
         if own <= 0:
             return 0.0
         # n / (own + slope n) ≥ ENOUGH · rows / (own + slope rows), solved for n.

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tritone.server.cli import READY
 
 HOST = "127.0.0.1"
@@ -26,6 +28,15 @@ class Address:
     grpc: str
     metrics: str
     watchdog: str
+
+
+def model_of(process: psutil.Process) -> str:
+    """The model whose stub a process is: a stub's command line names its model.py; "" for any other process."""
+    try:
+        files = [Path(word) for word in process.cmdline()[1:] if word.endswith("/model.py")]
+    except psutil.Error:
+        return ""
+    return files[0].parents[1].name if files else ""
 
 
 class DidNotStart(Exception):

@@ -36,8 +36,7 @@ class LogMel:
     def load(cls, directory: Path) -> LogMel:
         """Read `preprocessor_config.json` of a checkpoint."""
         given = json.loads((directory / "preprocessor_config.json").read_text(encoding="utf-8"))
-        names = {"feature_size": "n_mels", "sampling_rate": "sampling_rate", "hop_length": "hop_length"}
-        names["n_fft"] = "n_fft"
+        names = {"feature_size": "n_mels"} | {name: name for name in ("sampling_rate", "hop_length", "n_fft")}
         return cls(**{names[key]: int(value) for key, value in given.items() if key in names})
 
     def __call__(self, audio: NDArray[np.float32]) -> Features:
