@@ -9,6 +9,8 @@ weights are whole numbers of at most 15 bits, a row's pixels are done before the
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,18 +40,29 @@ def bicubic(pixels: Pixels, height: int, width: int) -> Pixels:
 def _columns_resized(planes: Planes, size: int) -> Planes:
     """uint8 (channels, rows, old size) → uint8 (channels, rows, size)."""
     channels, count, old = planes.shape
-    starts, weights, bits = _weights(old, size)
+    products, bits = _products(old, size)
     rows, resized = planes.reshape(-1, old), np.empty((channels * count, size), np.uint8)
-    for first in range(0, size, TOGETHER):
-        block = slice(first, first + TOGETHER)
-        begin = starts[first]
-        matrix = _spread(starts[block] - begin, weights[block])[: old - begin]  # (seen, outputs)
+    for block, begin, matrix in products:
         step = max(1, BAND // len(matrix))
         for row in range(0, len(rows), step):
             # Whole numbers far below 2**53: sums of floats are exact in any order.
             sums = rows[row : row + step, begin : begin + len(matrix)].astype(np.float64) @ matrix
             resized[row : row + step, block] = np.clip(np.floor((sums + 2 ** (bits - 1)) / 2**bits), 0, 255)
     return resized.reshape(channels, count, size)
+
+
+@lru_cache(maxsize=32)
+def _products(old: int, size: int) -> tuple[list[tuple[slice, int, NDArray[np.float64]]], int]:
+    """For TOGETHER new pixels at a time: which, the first old one they see, a matrix (seen, new); and the bits of all.
+
+    Kept, as pictures come in few sizes.
+    """
+    starts, weights, bits = _weights(old, size)
+    products = []
+    for first in range(0, size, TOGETHER):
+        block, begin = slice(first, first + TOGETHER), int(starts[first])
+        products.append((block, begin, _spread(starts[block] - begin, weights[block])[: old - begin]))
+    return products, bits
 
 
 def _spread(starts: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
