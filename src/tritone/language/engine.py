@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
+from tritone import device
 from tritone.errors import Unavailable
 from tritone.language.decoder import Decoder
 from tritone.language.engine_statistics import Statistics
@@ -103,6 +104,7 @@ class Engine:
     def _run(self) -> None:
         """Work until closed. Whatever ends the thread, nobody is left waiting."""
         end: Exception = Unavailable("the engine was closed")
+        device.take_up()
         step_back()
         try:
             self._work()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from tritone import device
 from tritone.priority import step_back
 
 Item = TypeVar("Item")
@@ -45,6 +46,7 @@ class Worker(Generic[Item, Result]):
         return await asyncio.wrap_future(future)
 
     def _run(self) -> None:
+        device.take_up()
         step_back()
         while True:
             with self._changed:

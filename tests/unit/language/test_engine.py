@@ -12,8 +12,9 @@ import torch
 from transformers import LlavaForConditionalGeneration
 
 from lessons.shape_questions import ask
-from tritone import checkpoints
+from tritone import checkpoints, device
 from tritone.errors import Unavailable
+from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
 from tritone.language.sampling import Sampling
 from tritone.language.token_stream import Answer, Prompt, Tokens
@@ -284,3 +285,11 @@ def test_on_a_device_that_is_lost_everybody_is_answered_and_the_engine_says_that
     finally:
         threading.excepthook = hook
     assert own.engine.fault() == "its engine's thread has ended (RuntimeError)"
+
+
+def test_the_engines_thread_computes_on_the_device_that_its_process_chose(llava, monkeypatch):
+    """CUDA has a current device for each thread, and number 0 in a new one."""
+    threads = []
+    monkeypatch.setattr(device, "take_up", lambda: threads.append(threading.current_thread().name))
+    Engine(llava.engine.decoder, [0]).close()
+    assert threads == ["engine"]

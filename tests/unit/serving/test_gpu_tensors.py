@@ -16,6 +16,7 @@ from tritone.serving import bls
 from tritone.serving.in_flight import InFlight, Work
 from tritone.serving.tensors import from_torch
 from tritone.serving.threads import WaitingThreads, in_thread
+from tritone.serving.urgency import Worker
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_an_instance_on_gpu_1_makes_it_its_own_in_every_thread_that_works(card):
         seen.append(current())
         seen.append(await in_thread(current))
         seen.append(await WaitingThreads("calls", 1).run(current))
+        seen.append(await Worker(lambda items: [current() for _ in items])(None))
         done.set()
 
     async def fail(error):
@@ -85,7 +87,7 @@ def test_an_instance_on_gpu_1_makes_it_its_own_in_every_thread_that_works(card):
     done = threading.Event()
     InFlight().start("key", Work(look, fail, lambda: False, lambda: None))
     assert done.wait(10)
-    assert seen == [1, 1, 1]
+    assert seen == [1, 1, 1, 1]
 
 
 def test_a_thread_starts_on_a_device_that_is_lost(card, monkeypatch):
