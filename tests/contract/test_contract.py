@@ -73,6 +73,12 @@ def test_llavas_door_lets_in_at_once_as_many_as_have_a_slot(models):
         assert config.parameters["at_once"] == config.parameters["slots"]  # 0: as many as fit
 
 
+def test_nobody_is_refused_at_llavas_unary_face_while_a_slot_is_free(models):
+    """The face cannot know how many slots fit on a card; the most that any configuration states is enough."""
+    slots = [int(config.parameters["slots"].string_value) for config in models["llava"].configs.values()]
+    assert int(models["llava_answer"].config.parameters["at_once"].string_value) == max(slots)
+
+
 @pytest.mark.parametrize(
     ("path", "tokens"), [("config.pbtxt", 576), ("configs/l4.pbtxt", 576), ("configs/cpu.pbtxt", 64)]
 )
