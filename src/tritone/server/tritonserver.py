@@ -204,6 +204,8 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
     tuning = {
         **imports.SERVING,
         "OMP_NUM_THREADS": str(_threads()),
+        # NumPy's own: its products are small, and processes share the processors already.
+        "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": SPIN_COUNT,
         "TOKENIZERS_PARALLELISM": "false",
