@@ -18,13 +18,20 @@ _SIZES = {"BOOL": 1, "8": 1, "16": 2, "32": 4, "64": 8, "BYTES": 4}
 FAILED = "INTERNAL: "  # how the answer to a deep canary starts whose row has failed
 DEAD = "is not healthy"  # the Python backend's words for a stub that has died: "Stub process 'x' is not healthy."
 
+OPTIONS = [
+    # A proxy configured for this machine must not stand between us and our own server.
+    ("grpc.enable_http_proxy", 0),
+    # The server opens its port when all models have loaded. By then gRPC's own pause between two tries has grown to
+    # 20 s and more, and so much later would the server be called ready.
+    *((f"grpc.{which}_reconnect_backoff_ms", 200) for which in ("initial", "min", "max")),
+]
+
 
 class Control:
     """A gRPC connection to the server that holds the key of the closed APIs."""
 
     def __init__(self, address: str, key: str) -> None:
-        # A proxy configured for this machine must not stand between us and our own server.
-        self._channel = grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)])
+        self._channel = grpc.insecure_channel(address, OPTIONS)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._metadata = ((f"triton-grpc-protocol-{KEY_HEADER}", key),)
 

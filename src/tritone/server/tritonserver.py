@@ -37,6 +37,7 @@ MOST_THREADS = 8  # per stub; beyond, threads of a dozen stubs only disturb each
 # wakes an idle processor, and a lone user waits longer (transcribe: 245 ms, with it 209); OpenMP's own 300,000 takes
 # the processors from the other models' stubs.
 SPIN_COUNT = "1000"
+MEBIBYTE = 2**20
 
 # Stubs of server 2.51 start an isolated Python on 3.11 and later (pybind11 2.10): no PYTHONPATH, no PYTHONUTF8, and
 # ASCII as the encoding of files and streams. This line, run as that Python starts, gives them UTF-8.
@@ -206,6 +207,9 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
         "OMP_NUM_THREADS": str(_threads()),
         # NumPy's own: its products are small, and processes share the processors already.
         "OPENBLAS_NUM_THREADS": "1",
+        # Memory of a picture or of a pass is kept for the next one: getting its pages takes longer than filling them.
+        "MALLOC_MMAP_THRESHOLD_": str(32 * MEBIBYTE),  # the most that glibc takes
+        "MALLOC_TRIM_THRESHOLD_": str(128 * MEBIBYTE),
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": SPIN_COUNT,
         "TOKENIZERS_PARALLELISM": "false",
