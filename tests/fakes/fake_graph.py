@@ -67,6 +67,10 @@ class FakeGraph(TorchDispatchMode):
                     old.copy_(new)
         self.spoil()
 
+    def devices(self) -> set[torch.device]:
+        """Of all tensors that were given or computed."""
+        return {tensor.device for _, *seen in self.operators for tensor in _tensors(seen)}
+
     def spoil(self) -> None:
         """Leave nothing of what was computed on the way."""
         for _, args, kwargs, result in self.operators:

@@ -9,11 +9,13 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from transformers import LlavaForConditionalGeneration
+from fakes.fake_graph import FakeCapture
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from lessons.shape_questions import ask
 from tritone import checkpoints, device
 from tritone.errors import Unavailable
+from tritone.language.adapters import Adapters
 from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
 from tritone.language.sampling import Sampling
@@ -26,16 +28,35 @@ LIMITS = Limits(max_characters=4000, max_pictures=4, max_image_bytes=2**20, max_
 ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 4}
 
 
-@pytest.fixture(scope="module")
-def llava():
-    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=Capacity(8, 0, 4, prefill_chunk=160))
-    yield llava
-    llava.close()
+CAPACITY = Capacity(8, 0, 4, prefill_chunk=160)
 
 
 @pytest.fixture(scope="module")
 def model():
     return LlavaForConditionalGeneration.from_pretrained(checkpoints.path("llava"), dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=CAPACITY)
+    yield llava
+    llava.close()
+
+
+@pytest.fixture(scope="module")
+def graphed(model):
+    """Its steps are graphs, by a stand-in for CUDA's: each with one to seven rows more than decode."""
+    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"))
+    llava = Llava(model, processor, LIMITS, CAPACITY, Adapters(), FakeCapture())
+    asyncio.run(llava.say_something())
+    assert "CUDA graphs: 16" in llava.describe()
+    yield llava
+    llava.close()
+
+
+@pytest.fixture(params=["plain", "graphed"])
+def llava(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +72,9 @@ def questions():
 
 
 @pytest.fixture(scope="module")
-def expected(llava, model, questions):
+def expected(plain, model, questions):
     """Token ids of `generate`, each question alone."""
-    return [generate(model, llava.prepare(question, [picture]).prompt) for question, picture in questions]
+    return [generate(model, plain.prepare(question, [picture]).prompt) for question, picture in questions]
 
 
 def generate(model, prompt, **options):

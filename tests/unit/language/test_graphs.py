@@ -72,9 +72,9 @@ def test_a_step_of_every_size_gives_what_it_gives_without_graphs(both):
 
 
 @torch.inference_mode()
-def test_a_step_that_is_filled_up_harms_no_bit_of_its_neighbours(model):
+def test_a_step_that_is_filled_up_harms_no_bit_of_its_neighbours(both):
     """Behind three rows that decode there is a prompt that is being read, longer than what the step looks at."""
-    network = decoder(model, FakeCapture())
+    network, _ = both
     lengths = [40, 50, 30, 700, 20, 300]
     for slot, length in enumerate(lengths):
         read([network], slot, length, seed=slot)
@@ -87,10 +87,9 @@ def test_a_step_that_is_filled_up_harms_no_bit_of_its_neighbours(model):
 
 
 @torch.inference_mode()
-def test_a_prompt_that_is_read_between_filled_up_steps_is_read_to_the_same_bit(model):
-    interrupted, alone = decoder(model, FakeCapture()), decoder(model)
-    for each in (interrupted, alone):
-        read([each], 0, 20, seed=0)
+def test_a_prompt_that_is_read_between_filled_up_steps_is_read_to_the_same_bit(both):
+    interrupted, alone = both
+    read(both, 0, 20, seed=0)
     embeds = alone.embed(torch.arange(4, 94), None, "")
     for start in range(0, 90, 30):
         stretch = [embeds[start : start + 30]]
@@ -175,6 +174,26 @@ def test_where_a_graph_holds_what_should_change_there_are_none(which):
     graphs, _ = graphs_of(step)
     assert (len(graphs), graphs.run([1], [2])) == (0, None)
     assert "ArithmeticError: the graph of 2 rows and 300 columns computes something else" in graphs.without
+
+
+@pytest.mark.parametrize("which", ["token", "place"])
+@torch.inference_mode()
+def test_a_networks_graph_that_holds_a_token_or_a_place_is_found(model, which):
+    network = decoder(model)
+
+    def step(tokens, starts, length):
+        fixed = torch.full_like(tokens, network.cache.spare if which == "place" else 0)
+        return network._step(*((tokens, fixed) if which == "place" else (fixed, starts)), length)
+
+    def capture(work):
+        """Of the step with what is fixed, while the step itself is not."""
+        network.graphs._step, plain = step, network.graphs._step
+        replay = FakeCapture()(work)
+        network.graphs._step = plain
+        return replay
+
+    network.graphs.capture(capture)
+    assert "computes something else" in network.graphs.without
 
 
 def test_where_a_step_cannot_be_captured_there_are_no_graphs_and_the_reason_is_kept():
