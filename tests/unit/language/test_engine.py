@@ -4,6 +4,7 @@ import asyncio
 import json
 import threading
 import time
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -45,7 +46,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def graphed(model):
-    """Its steps are graphs, by a stand-in for CUDA's: each with one to seven rows more than decode."""
+    """Its steps are graphs, by a stand-in for CUDA's: of 1, 2, 4 or 8 rows, looking at 256 columns and more."""
     processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"))
     llava = Llava(model, processor, LIMITS, CAPACITY, Adapters(), FakeCapture())
     asyncio.run(llava.say_something())
@@ -240,6 +241,38 @@ def test_an_answer_that_is_not_finite_fails_alone_and_leaves_no_trace(llava, que
     assert isinstance(results[2], ArithmeticError)
     assert isinstance(results[6], ArithmeticError)
     assert asyncio.run(run(good)) == expected[:5]  # through slots that held NaN
+
+
+def test_prompts_that_are_not_finite_and_leave_while_they_are_read_harm_nobody(llava, questions, expected):
+    """What they leave in slots that others get, or that are moved into, is never looked at."""
+    engine = llava.engine
+    good = [llava.prepare(question, [picture]).prompt for question, picture in questions]
+    long = llava.prepare("x " * 450, [questions[0][1]], max_tokens=1).prompt
+    broken = replace(long, pixel_values=torch.full_like(long.pixel_values, torch.nan))
+    random = Random(5)
+
+    async def leave():
+        with engine.submit(broken):
+            while not any(layer.isnan().any() for layer in engine.decoder.cache._layers):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(random.random() * 0.05)
+
+    async def run():
+        await asyncio.gather(*(leave() for _ in range(8)))  # every slot
+        while engine.statistics.active:
+            await asyncio.sleep(0.001)
+        places = asyncio.Semaphore(4)
+
+        async def one(number):
+            async with places:
+                if number % 5 == 0:
+                    await leave()
+                return await collect(engine, good[number])
+
+        return await asyncio.gather(*map(one, range(len(good))))
+
+    assert asyncio.run(run()) == expected
+    assert idle(engine)
 
 
 def test_a_prompt_that_breaks_the_network_fails_alone(llava, questions, expected):
