@@ -154,8 +154,7 @@ class Llava:
         )
         processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
         served = Adapters.load(model, adapters) if adapters else Adapters()
-        capture = CudaCapture(device) if loading.cuda_graphs and device.startswith("cuda") else None
-        llava = cls(model.train(False), processor, limits, capacity, served, capture)
+        llava = cls(model.train(False), processor, limits, capacity, served, _capture(loading, device))
         asyncio.run(llava.say_something())
         return llava
 
@@ -329,6 +328,10 @@ def _check_kind(directory: Path) -> None:
     kind = LlavaConfig.get_config_dict(directory, local_files_only=True)[0].get("model_type")
     if kind != LlavaConfig.model_type:
         raise NotServed(f"the checkpoint's model_type is '{kind}', must be '{LlavaConfig.model_type}'")
+
+
+def _capture(loading: Loading, device: str) -> Capture | None:
+    return CudaCapture(device) if loading.cuda_graphs and device.startswith("cuda") else None
 
 
 def _end_of_text(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> frozenset[int]:
