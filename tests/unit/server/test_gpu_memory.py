@@ -120,6 +120,12 @@ def test_what_fits_is_let_through(full, tmp_path, wish, gib):
     assert gpu_memory.check(models(tmp_path, llava(**wish)), {0: gib * GIB}) == ""
 
 
+def test_graphs_are_added_to_what_cuda_takes(full, tmp_path):
+    [plain] = gpu_memory.needs(models(tmp_path / "plain", llava(cuda_graphs="false")))
+    [graphed] = gpu_memory.needs(models(tmp_path / "graphed", llava(cuda_graphs="true")))
+    assert graphed.idle - plain.idle == gpu_memory.GRAPHS == GIB // 2
+
+
 def test_a_cache_that_takes_what_there_is_leaves_the_others_their_share(full, tmp_path):
     wanted = models(tmp_path, llava(slots=0, memory_reserve=0.5), *diffusion())
     llava_need = next(need for need in gpu_memory.needs(wanted) if need.model == "llava").on(80 * GIB)
