@@ -42,9 +42,12 @@ class CudaCapture:
             work()
         now.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
-        # Of this thread alone: a copy in another is no error of the capture.
-        with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-            work()
+        try:
+            # Of this thread alone: a copy in another is no error of the capture.
+            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
+                work()
+        finally:
+            torch.cuda.set_stream(now)  # where torch stays on its stream when a capture has failed
         return graph.replay
 
 
