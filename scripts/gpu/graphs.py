@@ -11,10 +11,10 @@ from transformers import LlavaForConditionalGeneration
 from gpu.copies import copy_rate
 from gpu.llava import EOS, answers, config, prompt
 from gpu.measuring import Card, Report, cudnn_attention
+from tritone.cuda_graphs import Capture, CudaCapture
 from tritone.language.adapters import Adapters
 from tritone.language.decoder import Decoder
 from tritone.language.engine import Engine
-from tritone.language.graphs import Capture, CudaCapture
 from tritone.language.sampling import Sampler, Sampling, choose
 
 PART = "graphs"

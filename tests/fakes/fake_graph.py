@@ -21,7 +21,7 @@ _FROM_THE_HOST = {aten.lift_fresh, aten.lift_fresh_copy}
 
 
 class FakeCapture:
-    """Captures as `tritone.language.graphs.CudaCapture` does; `graphs` are all that were captured, in order."""
+    """Captures as `tritone.cuda_graphs.CudaCapture` does; `graphs` are all that were captured, in order."""
 
     def __init__(self) -> None:
         self.graphs: list[FakeGraph] = []

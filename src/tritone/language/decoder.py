@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from transformers import LlavaForConditionalGeneration
 
+from tritone.cuda_graphs import Capture
 from tritone.errors import NotServed
 from tritone.language.adapters import BASE, Adapters
 from tritone.language.budget import Budget, memory, slots_that_fit
-from tritone.language.graphs import Capture, Graphs, obstacle
+from tritone.language.graphs import Graphs, obstacle
 from tritone.language.kv_cache import Rows, SlotCache
 from tritone.language.transfers import put
 

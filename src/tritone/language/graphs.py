@@ -1,8 +1,7 @@
 """Decoding steps as CUDA graphs: one launch for a thousand kernels, each of which costs Python more than the card.
 
-A graph runs its kernels again with the arguments of its capture. So there is one for each size of step, a size is
-rounded up to the next that has one, and what changes from step to step (tokens, and how far each row is) lies in
-memory that stays where it is; masks and angles are made of it on the card.
+There is one for each size of step, and a size is rounded up to the next that has one. What changes from step to step is
+tokens and how far each row is; masks and angles are made of it on the card.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,45 +9,15 @@ from typing import Any
 
 import torch
 
+from tritone.cuda_graphs import Capture, Work, must_be_near
+
 # Rows and columns of the cache that graphs are made for, as far as a cache has them, and all that it has. A step reads
 # all weights, whatever its rows: so there are few of them where weights are most of what is read.
 ROWS = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 LENGTHS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384, 24576, 32768)
-FAR = (
-    0.05  # of the logits' norm: rounding moves them by a fiftieth of that, another token or place by six times as much
-)
 
-Work = Callable[[], None]
-Capture = Callable[[Work], Work]  # takes note of what the work launches; what it returns launches that again
 # Tokens and places, int64 (rows, 1) each, and the columns to read, to logits, float32 (rows, vocabulary).
 Step = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
-
-
-class CudaCapture:
-    """Captures on one GPU, all in one pool of memory: of graphs in it one may run at a time.
-
-    Raises (when called): RuntimeError: torch's own, for work that a graph cannot hold, such as waiting for a number.
-    """
-
-    def __init__(self, device: torch.device | str) -> None:
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        self._pool = torch.cuda.graph_pool_handle()
-
-    def __call__(self, work: Work) -> Work:
-        """Run the work once, so that kernels are loaded and cuBLAS has its workspace, and capture it."""
-        now = torch.cuda.current_stream(self._stream.device)
-        self._stream.wait_stream(now)
-        with torch.cuda.stream(self._stream):
-            work()
-        now.wait_stream(self._stream)
-        graph = torch.cuda.CUDAGraph()
-        try:
-            # Of this thread alone: a copy in another is no error of the capture.
-            with torch.cuda.graph(graph, self._pool, self._stream, capture_error_mode="thread_local"):
-                work()
-        finally:
-            torch.cuda.set_stream(now)  # where torch stays on its stream when a capture has failed
-        return graph.replay
 
 
 class Graphs:
@@ -124,8 +93,7 @@ class Graphs:
         expected = self._step(inputs[:, :1], inputs[:, 1:], length)
         logits.fill_(torch.nan)
         replay()
-        if not (logits - expected).norm() <= FAR * expected.norm():
-            raise ArithmeticError(f"the graph of {rows} rows and {length} columns computes something else")
+        must_be_near(logits, expected, f"of {rows} rows and {length} columns")
         return replay
 
 

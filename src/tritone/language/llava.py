@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
+from tritone.cuda_graphs import Capture, capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
@@ -23,7 +24,6 @@ from tritone.language.conversation import Message
 from tritone.language.decoder import Decoder
 from tritone.language.detokenizer import Detokenizer, Unit
 from tritone.language.engine import Engine
-from tritone.language.graphs import Capture, CudaCapture
 from tritone.language.sampling import Sampling
 from tritone.language.token_stream import Prompt
 from tritone.media import image as images
@@ -154,7 +154,7 @@ class Llava:
         )
         processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
         served = Adapters.load(model, adapters) if adapters else Adapters()
-        llava = cls(model.train(False), processor, limits, capacity, served, _capture(loading, device))
+        llava = cls(model.train(False), processor, limits, capacity, served, capture_on(device, loading.cuda_graphs))
         asyncio.run(llava.say_something())
         return llava
 
@@ -328,10 +328,6 @@ def _check_kind(directory: Path) -> None:
     kind = LlavaConfig.get_config_dict(directory, local_files_only=True)[0].get("model_type")
     if kind != LlavaConfig.model_type:
         raise NotServed(f"the checkpoint's model_type is '{kind}', must be '{LlavaConfig.model_type}'")
-
-
-def _capture(loading: Loading, device: str) -> Capture | None:
-    return CudaCapture(device) if loading.cuda_graphs and device.startswith("cuda") else None
 
 
 def _end_of_text(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> frozenset[int]:

@@ -1,9 +1,7 @@
 """Decoding steps as graphs, run by a stand-in that does what it saw at the capture: equal to the step without."""
 
-import contextlib
 import itertools
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +10,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from tritone.language.adapters import Adapters
 from tritone.language.decoder import Decoder
-from tritone.language.graphs import CudaCapture, Graphs
+from tritone.language.graphs import Graphs
 
 SLOTS, LENGTH = 6, 800
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -202,73 +200,3 @@ def test_where_a_step_cannot_be_captured_there_are_no_graphs_and_the_reason_is_k
     graphs, _ = graphs_of(lambda tokens, starts, length: table(tokens, int(starts.max()), length))
     assert (len(graphs), graphs.run([1], [2])) == (0, None)
     assert "operation not permitted when stream is capturing" in graphs.without
-
-
-# ---- CUDA's own capture, as far as it is Python
-
-
-CARD = torch.device("cuda:1")
-
-
-class Driver:
-    """torch.cuda as `CudaCapture` uses it: what was done, and on which stream."""
-
-    def __init__(self, monkeypatch):
-        self.capturing, self.done = False, []
-        made = itertools.count()
-        stream = type("Stream", (str,), {"device": CARD, "wait_stream": lambda one, other: self.note(one, other)})
-        self.default = self.now = stream("default")
-        for name, replacement in {
-            "Stream": lambda device: stream(f"of {device}"),
-            "current_stream": lambda device: self.now,
-            "set_stream": lambda wanted: setattr(self, "now", wanted),
-            "stream": self.on,
-            "graph": self.graph,
-            "graph_pool_handle": lambda: "pool",
-            "CUDAGraph": lambda: SimpleNamespace(replay=f"replay {next(made)}"),
-        }.items():
-            monkeypatch.setattr(torch.cuda, name, replacement)
-
-    def note(self, *what):
-        self.done.append(tuple(map(str, what)))
-
-    @contextlib.contextmanager
-    def on(self, stream):
-        before, self.now = self.now, stream
-        yield
-        self.now = before
-
-    @contextlib.contextmanager
-    def graph(self, graph, pool, stream, capture_error_mode):
-        self.note("capture into", pool, capture_error_mode)
-        self.now, self.capturing = stream, True
-        yield  # torch leaves the stream only where the capture has succeeded
-        self.now, self.capturing = self.default, False
-
-
-def test_work_is_run_once_on_the_capturing_stream_and_then_captured_there(monkeypatch):
-    driver = Driver(monkeypatch)
-    capture = CudaCapture(CARD)
-    replays = [capture(lambda: driver.note("work", driver.now, driver.capturing)) for _ in range(2)]
-    assert replays == ["replay 0", "replay 1"]
-    once = [
-        ("of cuda:1", "default"),
-        ("work", "of cuda:1", "False"),
-        ("default", "of cuda:1"),
-        ("capture into", "pool", "thread_local"),
-        ("work", "of cuda:1", "True"),
-    ]
-    assert driver.done == once * 2
-    assert driver.now == "default"
-
-
-def test_a_capture_that_fails_leaves_the_thread_on_its_own_stream(monkeypatch):
-    driver = Driver(monkeypatch)
-
-    def work():
-        if driver.capturing:
-            raise RuntimeError("operation not permitted when stream is capturing")
-
-    with pytest.raises(RuntimeError, match="not permitted"):
-        CudaCapture(CARD)(work)
-    assert driver.now == "default"

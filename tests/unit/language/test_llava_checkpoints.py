@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from tritone import checkpoints
+from tritone.cuda_graphs import capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import decoder
 from tritone.language import llava as llava_module
@@ -199,7 +200,7 @@ def test_quantised_weights_take_less_and_answer_as_generate_does(folders, load, 
 def captures(monkeypatch):
     """What `Llava.load` captures with, as if there were a GPU; one for each that was loaded."""
     made = []
-    monkeypatch.setattr(llava_module, "_capture", lambda *_: made.append(FakeCapture()) or made[-1])
+    monkeypatch.setattr(llava_module, "capture_on", lambda *_: made.append(FakeCapture()) or made[-1])
     return made
 
 
@@ -235,7 +236,7 @@ def test_rows_with_adapters_and_graphs_of_those_without_answer_the_same(folders,
 
 def test_graphs_are_for_gpus_and_can_be_turned_off(folders, load):
     assert "CUDA graphs: none (they are off, or there is no GPU)" in load(folders / "llava_1_5").describe()
-    assert llava_module._capture(Loading(cuda_graphs=False), "cuda:0") is None
+    assert capture_on("cuda:0", wanted=False) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
