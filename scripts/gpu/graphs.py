@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import torch
 from transformers import LlavaForConditionalGeneration
@@ -11,7 +10,6 @@ from transformers import LlavaForConditionalGeneration
 from gpu.copies import copy_rate
 from gpu.llava import EOS, answers, config, prompt
 from gpu.measuring import Card, Report, cudnn_attention
-from tritone.cuda_graphs import Capture, CudaCapture
 from tritone.language.adapters import Adapters
 from tritone.language.decoder import Decoder
 from tritone.language.engine import Engine
@@ -24,7 +22,7 @@ def run(card: Card, report: Report) -> None:
     """All of it: first without graphs, then with them, over the same cache."""
     model = card.made(LlavaForConditionalGeneration, config(card))
     slots, length, context = (4, 512, 40) if card.small else (32, 1024, 600)
-    decoder = Decoder(model, Adapters(), slots, length, capture=_capture(card))
+    decoder = Decoder(model, Adapters(), slots, length, capture=card.capture())
     sizes = [rows for rows in (1, 3, 8, 32) if rows <= slots]
     with torch.inference_mode(), cudnn_attention(False):
         plain = {rows: _step(card, report, decoder, rows, context, "without graphs") for rows in sizes}
@@ -38,16 +36,6 @@ def run(card: Card, report: Report) -> None:
         _crowd(card, report, decoder)
     del model, decoder
     card.forget()
-
-
-def _capture(card: Card) -> Capture:
-    """A processor runs the work again."""
-
-    def again(work: Callable[[], None]) -> Callable[[], None]:
-        work()
-        return work
-
-    return CudaCapture(card.device) if card.is_gpu else again
 
 
 def _prepare(card: Card, report: Report, decoder: Decoder) -> None:

@@ -7,6 +7,7 @@ class Settings(serving.Settings):
     checkpoint: str
     dtype: str
     attention_slicing: bool
+    cuda_graphs: bool
 
 
 class TritonPythonModel:
@@ -16,7 +17,8 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
-        self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing)
+        self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing, settings.cuda_graphs)
+        self.triton.log(self.unet.describe())
         self.triton.probe(self.unet.warm_up)
 
     def execute(self, requests):

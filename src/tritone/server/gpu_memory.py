@@ -3,7 +3,7 @@
     weights      what the checkpoint's safetensors files say, in the numbers that are served
     cache        memory that a model takes when it loads: keys and values of the answers in progress
     requests     what its largest batch takes for the time being
-    context      CUDA's own, and cuBLAS', in each process; the graphs of what it decodes
+    context      CUDA's own, and cuBLAS', in each process; its graphs
 
 The constants were measured on one card (docs/gpu.md); what the models really take differs with the libraries.
 """
@@ -27,7 +27,7 @@ from tritone.server.repository import CannotStart, Model
 
 GIB = 2**30
 CONTEXT = int(0.6 * GIB)
-GRAPHS = GIB // 2  # of decoding steps: as in `tritone.language.budget`, and not measured
+GRAPHS = GIB // 2  # CUDA's, of a model that has any: as in `tritone.language.budget`, and not measured
 SMALL = GIB // 2  # what a batch of an encoder takes
 # Of one number of latents in a step of Stable Diffusion's UNet, and of one pixel that its autoencoder decodes, for each
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
@@ -122,14 +122,14 @@ def _need(model: Model, models: Mapping[str, Model]) -> Need:
     number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype"), float(HALF)))
     weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
     config = _json(folder / "config.json")
+    context = CONTEXT + GRAPHS * (model.parameter("cuda_graphs") == "true")
     if "text_config" in config and "vision_config" in config and model.number("max_length"):
         fills = 0.0 if model.number("slots") else 1 - float(model.parameter("memory_reserve") or 0)
-        context = CONTEXT + GRAPHS * (model.parameter("cuda_graphs") == "true")
-        return Need(model.name, weights, *_llava(config["text_config"], model), context=context, fills=fills)
+        return Need(model.name, weights, *_llava(config["text_config"], model), context, fills)
     if config.get("model_type") == "whisper":
         return Need(model.name, weights, requests=_whisper(config, int(model.config.max_batch_size)))
     if model.name in ("sd_unet", "sd_vae_decoder", "sd_vae_encoder"):
-        return Need(model.name, weights, requests=_diffusion(model.name, folder, models))
+        return Need(model.name, weights, requests=_diffusion(model.name, folder, models), context=context)
     return Need(model.name, weights)
 
 
