@@ -67,6 +67,8 @@ class Decoder:
         """Capture the graphs, as far as there can be any; before anybody is answered, in the thread that decodes."""
         if not (len(self.graphs) or self.graphs.without):
             self.graphs.capture(self._capture)
+            if self._capture:  # they were tried in all slots
+                self.cache.write(0, [self.cache.spare] * self.cache.slots, 1)
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:
         """A prompt as the language model gets it, (length, hidden), the pictures at their places.
@@ -103,6 +105,7 @@ class Decoder:
     def decode(self, tokens: Sequence[int], starts: Sequence[int], names: list[str]) -> torch.Tensor:
         """One more token for the rows from slot 0 on; logits as in `logits`, good until the next call."""
         # An adapter's rows are Python lists that PEFT copies to the card, in each layer.
+        self.cache.write(0, starts, 1)
         logits = None if any(names) else self.graphs.run(tokens, starts)
         if logits is None:
             logits = self._decode(put(tokens, self.device)[:, None], self.cache.rows(0, starts, 1), names)

@@ -30,6 +30,9 @@ class SlotCache:
         # Zeros, not whatever is there: a masked value has weight 0, and 0 times NaN is NaN.
         shape = _shape(config, slots, length)
         self._layers = [torch.zeros(shape, dtype=dtype, device=device) for device in devices]
+        # How many columns of each slot may hold something, its last apart. Those behind are not touched: on a processor
+        # memory is taken when it is first written.
+        self._written = [0] * slots
 
     @staticmethod
     def slot_nbytes(config: Any, length: int, dtype: torch.dtype) -> int:
@@ -49,6 +52,7 @@ class SlotCache:
             starts: how many tokens each row has in the cache; the new ones come behind.
             width: how many tokens each row brings.
         """
+        self.write(first, starts, width)
         length = min(max(starts) + width, self.length)
         # All rows start at the same column: then they are written and read as a block.
         start = starts[0] if len(set(starts)) == 1 and starts[0] + width <= length else -1
@@ -56,6 +60,11 @@ class SlotCache:
         columns = put(starts, device)[:, None] + torch.arange(width, device=device)
         # A short row's filling may reach past the end: the last column.
         return Rows(self._layers, first, columns.clamp_(max=length - 1), length, start)
+
+    def write(self, first: int, starts: Sequence[int], width: int) -> None:
+        """Take note of what a pass is about to write; `rows` does so itself, a pass over a `bucket` cannot."""
+        for slot, start in enumerate(starts, first):
+            self._written[slot] = max(self._written[slot], min(start + width, self.length))
 
     def bucket(self, starts: torch.Tensor, length: int) -> "Rows":
         """The slots from 0 on, one token each, at places that the device alone knows: `starts`, int64 (rows, 1).
@@ -93,7 +102,9 @@ class SlotCache:
         It may be NaN, and whoever has the slot next is read up to the column of its longest neighbour.
         """
         for layer in self._layers:
-            layer[:, slot, :, length:].zero_()
+            layer[:, slot, :, length : self._written[slot]].zero_()
+            layer[:, slot, :, self.spare].zero_()
+        self._written[slot] = length
 
 
 def _shape(config: Any, slots: int, length: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from tritone.language.adapters import Adapters
 from tritone.language.decoder import Decoder
 from tritone.language.graphs import Graphs
+from tritone.language.kv_cache import SlotCache
 
 SLOTS, LENGTH = 6, 800
 SIZES = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -117,6 +118,20 @@ def test_rows_with_an_adapter_are_no_graphs(both, monkeypatch):
         read([each], 0, 9, seed=3)
     monkeypatch.setattr(graphs.graphs, "run", None)
     assert near(graphs.decode([8], [9], ["flowers"]), plain.decode([8], [9], [""]))
+
+
+def test_emptying_a_slot_touches_what_was_written_there_and_no_more():
+    """Memory of a processor that nobody has written is not there yet."""
+    cache = SlotCache(LlamaConfig(**SIZES), 3, 40, torch.float32, [torch.device("cpu")])
+    [layer] = cache._layers
+    layer.fill_(7)
+    cache.rows(1, [10, 3], 5)
+    cache.write(1, [20], 1)
+    cache.move(1, 0, 12)
+    cache.clear(1)
+    cache.clear(2, 4)
+    kept = [(layer[:, slot] == 7).all(-1).all(1).all(0).nonzero().flatten().tolist() for slot in range(3)]
+    assert kept == [list(range(39)), list(range(21, 39)), [*range(4), *range(8, 39)]]
 
 
 # ---- which, and whether
