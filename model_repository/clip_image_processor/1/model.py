@@ -10,6 +10,7 @@ from tritone.serving.urgency import Worker
 
 class Settings(serving.DoorSettings):
     checkpoint: str
+    backend: str
     max_bytes: int
     max_pixels: int
 
@@ -22,7 +23,7 @@ class TritonPythonModel:
         self.settings = settings = self.triton.settings(Settings)
         self.triton.open_door(settings)
         self.triton.open_passage("clip_image_encoder", settings.max_wait_s)
-        self.processor = ImageProcessor.load(checkpoints.path(settings.checkpoint))
+        self.processor = ImageProcessor.load(checkpoints.path(settings.checkpoint), settings.backend)
         self.worker = Worker(self._process_all)
         self.triton.watch(self.worker.fault)
 

@@ -1,6 +1,6 @@
 """CLIP's text half: tokens to unit vectors, all users' texts in one batch. The model is tritone/vision/clip.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 
 
 class Settings(serving.Settings):
@@ -10,7 +10,8 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.vision.clip import TextEncoder
+        with imports.for_serving():
+            from tritone.vision.clip import TextEncoder
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -1,6 +1,6 @@
 """Forced alignment: audio and its text to word times. The aligner itself is tritone/speech/alignment.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 from tritone.serving.threads import in_thread
 from tritone.serving.urgency import Worker
 
@@ -14,7 +14,8 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.speech.alignment import Aligner
+        with imports.for_serving("torchaudio"):
+            from tritone.speech.alignment import Aligner
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

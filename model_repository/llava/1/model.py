@@ -3,7 +3,7 @@
 from contextlib import aclosing
 from dataclasses import asdict
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 from tritone.serving.threads import in_thread
 
 
@@ -30,7 +30,8 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.language.llava import Capacity, Limits, Llava, Loading
+        with imports.for_serving("torchvision", "peft", "bitsandbytes", imports.DISTRIBUTED):
+            from tritone.language.llava import Capacity, Limits, Llava, Loading
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -1,6 +1,6 @@
 """Stable Diffusion's text encoder: prompts to embeddings. The network is in tritone/drawing/diffusion_networks.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 from tritone.errors import InvalidInput
 
 
@@ -16,7 +16,8 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         self.settings = settings = self.triton.settings(Settings)
-        self.encoder = TextEncoder(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        with imports.for_serving():
+            self.encoder = TextEncoder(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
         self.triton.probe(self.encoder.warm_up)
 
     def execute(self, requests):

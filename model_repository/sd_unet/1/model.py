@@ -1,6 +1,6 @@
 """Stable Diffusion's UNet: one denoising step of any number of images. See tritone/drawing/diffusion_networks.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 
 
 class Settings(serving.Settings):
@@ -17,7 +17,10 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
-        self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing, settings.cuda_graphs)
+        with imports.for_serving():
+            self.unet = UNet(
+                folder, self.triton.device, settings.dtype, settings.attention_slicing, settings.cuda_graphs
+            )
         self.triton.log(self.unet.describe())
         self.triton.probe(self.unet.warm_up)
 

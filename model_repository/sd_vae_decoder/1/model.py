@@ -1,6 +1,6 @@
 """Stable Diffusion's autoencoder, second half: latents to pictures. See tritone/drawing/diffusion_networks.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 
 
 class Settings(serving.Settings):
@@ -18,9 +18,10 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         folder, device = checkpoints.path(settings.checkpoint), self.triton.device
-        self.decoder = VaeDecoder(
-            folder, device, settings.dtype, settings.slicing, settings.tiling, settings.safety_checker
-        )
+        with imports.for_serving():
+            self.decoder = VaeDecoder(
+                folder, device, settings.dtype, settings.slicing, settings.tiling, settings.safety_checker
+            )
         self.triton.probe(self.decoder.warm_up)
 
     def execute(self, requests):

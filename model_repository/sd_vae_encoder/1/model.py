@@ -1,6 +1,6 @@
 """Stable Diffusion's autoencoder, first half: pictures to latents. See tritone/drawing/diffusion_networks.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 
 
 class Settings(serving.Settings):
@@ -17,7 +17,8 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         folder, device = checkpoints.path(settings.checkpoint), self.triton.device
-        self.encoder = VaeEncoder(folder, device, settings.dtype, settings.slicing, settings.tiling)
+        with imports.for_serving():
+            self.encoder = VaeEncoder(folder, device, settings.dtype, settings.slicing, settings.tiling)
         self.triton.probe(self.encoder.warm_up)
 
     def execute(self, requests):

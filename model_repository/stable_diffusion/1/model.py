@@ -5,7 +5,7 @@ Any number of images are in flight as coroutines of this one process; their step
 
 from pathlib import Path
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 from tritone.serving import bls, estimates
 
 
@@ -27,8 +27,9 @@ class Settings(serving.DoorSettings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.drawing.image_generation import Defaults, ImageGenerator, served_networks
-        from tritone.drawing.stable_diffusion import Checkpoint, Limits
+        with imports.for_serving("scipy"):
+            from tritone.drawing.image_generation import Defaults, ImageGenerator, served_networks
+            from tritone.drawing.stable_diffusion import Checkpoint, Limits
 
         self.triton = serving.Model(args)
         s = self.triton.settings(Settings)

@@ -1,6 +1,6 @@
 """Whisper: log-mel windows to text, all users' windows in a batch. The model is tritone/speech/listening/whisper.py."""
 
-from tritone import checkpoints, serving
+from tritone import checkpoints, imports, serving
 
 
 class Settings(serving.Settings):
@@ -12,7 +12,8 @@ class Settings(serving.Settings):
 
 class TritonPythonModel:
     def initialize(self, args):
-        from tritone.speech.listening.whisper import Whisper
+        with imports.for_serving():
+            from tritone.speech.listening.whisper import Whisper
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)

@@ -19,6 +19,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
+from tritone import imports
 from tritone.server.repository import CannotStart
 
 CONTAINER = Path("/opt/tritonserver/bin/tritonserver")
@@ -201,7 +202,10 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
     Raises: CannotStart: the wheel has no stub for this Python, or this Python has no shared library.
     """
     tuning = {
+        **imports.SERVING,
         "OMP_NUM_THREADS": str(_threads()),
+        # NumPy's own: its products are small, and processes share the processors already.
+        "OPENBLAS_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": SPIN_COUNT,
         "TOKENIZERS_PARALLELISM": "false",

@@ -9,60 +9,123 @@ weights are whole numbers of at most 15 bits, a row's pixels are done before the
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Reals = NDArray[Any]  # float32 or float64
 
 SUPPORT = 2.0  # of the cubic filter, on each side, in pixels of the smaller picture
 SHARPNESS = -0.5  # Keys' a, which antialiased filters of Pillow and PyTorch have
 WEIGHT_BITS, MOST_BITS = 15, 22
-# Neighbours' windows overlap: so many outputs together are one product of matrices, which computes about five times the
+# Neighbours' windows overlap: so many outputs together are one product of matrices, which computes a few times the
 # sums that are needed and is many times as fast as one for each.
 TOGETHER = 16
-BAND = 2**18  # numbers that are held as floats at a time
-
-Planes = NDArray[np.uint8]  # (channels, height, width): what is contiguous is fast to turn into floats
-
-
-def bicubic(pixels: Pixels, height: int, width: int) -> Pixels:
-    """uint8 (old height, old width, channels) → uint8 (height, width, channels)."""
-    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
-    if width != planes.shape[2]:
-        planes = _columns_resized(planes, width)
-    if height != planes.shape[1]:
-        planes = _columns_resized(np.ascontiguousarray(planes.swapaxes(1, 2)), height).swapaxes(1, 2)
-    return planes.transpose(1, 2, 0)
+BAND = 2**17  # numbers that are held as floats at a time: they stay in a processor's cache
+MIDDLE = 128  # is taken from each pixel, so that sums are small, and given back to each sum
+FLOAT32_BITS = 16  # weights up to these have sums of centred pixels below 2**24, which float32 holds to the last
 
 
-def _columns_resized(planes: Planes, size: int) -> Planes:
-    """uint8 (channels, rows, old size) → uint8 (channels, rows, size)."""
-    channels, count, old = planes.shape
-    products, bits = _products(old, size)
-    rows, resized = planes.reshape(-1, old), np.empty((channels * count, size), np.uint8)
-    for block, begin, matrix in products:
-        step = max(1, BAND // len(matrix))
-        for row in range(0, len(rows), step):
-            # Whole numbers far below 2**53: sums of floats are exact in any order.
-            sums = rows[row : row + step, begin : begin + len(matrix)].astype(np.float64) @ matrix
-            resized[row : row + step, block] = np.clip(np.floor((sums + 2 ** (bits - 1)) / 2**bits), 0, 255)
-    return resized.reshape(channels, count, size)
+def bicubic(
+    pixels: Pixels, height: int, width: int, top: int = 0, left: int = 0, rows: int = 0, columns: int = 0
+) -> Pixels:
+    """Resize to (height, width), and of that return `rows` rows from `top` on and `columns` columns from `left` on.
+
+    uint8 (old height, old width, channels) → uint8 (rows, columns, channels); 0 is all that are left.
+    """
+    across = _filter(pixels.shape[1], width, left, columns or width - left)
+    down = _filter(pixels.shape[0], height, top, rows or height - top)
+    seen = pixels[down.seen, across.seen]
+    between = np.empty((seen.shape[2], len(seen), across.size), down.dtype)
+    centred = _Centred(seen, max(1, BAND // seen[0].size), across.dtype)
+    for row in range(0, len(seen), centred.most):
+        between[:, row : row + centred.most] = across.to_rows(centred(row))
+    between -= MIDDLE
+    resized: Pixels = np.stack([down.to_columns(plane) for plane in between], axis=2).astype(np.uint8)
+    return resized
+
+
+class _Centred:
+    """Rows of a picture as (channels, rows, width) of centred numbers: what is contiguous is fast to compute with.
+
+    They are in one piece of memory, as new memory would take longer to get than to fill.
+    """
+
+    def __init__(self, pixels: Pixels, most: int, dtype: Any) -> None:
+        """`most`: how many rows at a time."""
+        height, width, channels = pixels.shape
+        self.most, self._pixels = min(most, height), pixels
+        self._planes = np.empty((channels, self.most, width), dtype)
+
+    def __call__(self, row: int) -> Reals:
+        """From this row on; the one before is overwritten."""
+        pixels = self._pixels[row : row + self.most]
+        planes = self._planes[:, : len(pixels)]
+        planes[...] = pixels.transpose(2, 0, 1)
+        planes -= MIDDLE
+        return planes
+
+
+@dataclass(frozen=True)
+class _Filter:
+    """From a row of old pixels to some of the new ones; sums are exact in any order.
+
+    Attributes:
+        size: how many new pixels.
+        seen: the old ones that they see.
+        blocks: for TOGETHER new pixels at a time: which, which of the seen they see, and a matrix (old, new).
+        offset: (size,), what MIDDLE has taken from each, and half a pixel, as sums are rounded.
+    """
+
+    size: int
+    seen: slice
+    blocks: list[tuple[slice, slice, Reals]]
+    offset: Reals
+    dtype: Any
+
+    def to_rows(self, planes: Reals) -> Reals:
+        """Centred (channels, rows, seen) → whole numbers from 0 to 255, (channels, rows, size)."""
+        rows = planes.reshape(-1, planes.shape[2])
+        sums = np.empty((len(rows), self.size), self.dtype)
+        for block, part, matrix in self.blocks:
+            sums[:, block] = rows[:, part] @ matrix
+        sums += self.offset
+        return _whole(sums).reshape(*planes.shape[:2], self.size)
+
+    def to_columns(self, plane: Reals) -> Reals:
+        """Centred (seen, columns) → whole numbers from 0 to 255, (size, columns)."""
+        sums = np.empty((self.size, plane.shape[1]), self.dtype)
+        for block, part, matrix in self.blocks:
+            np.matmul(matrix.T, plane[part], out=sums[block])
+        sums += self.offset[:, None]
+        return _whole(sums)
+
+
+def _whole(sums: Reals) -> Reals:
+    np.clip(sums, 0, 255, out=sums)
+    np.floor(sums, out=sums)
+    return sums
 
 
 @lru_cache(maxsize=32)
-def _products(old: int, size: int) -> tuple[list[tuple[slice, int, NDArray[np.float64]]], int]:
-    """For TOGETHER new pixels at a time: which, the first old one they see, a matrix (seen, new); and the bits of all.
-
-    Kept, as pictures come in few sizes.
-    """
-    starts, weights, bits = _weights(old, size)
-    products = []
-    for first in range(0, size, TOGETHER):
-        block, begin = slice(first, first + TOGETHER), int(starts[first])
-        products.append((block, begin, _spread(starts[block] - begin, weights[block])[: old - begin]))
-    return products, bits
+def _filter(old: int, new: int, first: int, size: int) -> _Filter:
+    """For `size` of the new pixels from `first` on. Kept, as pictures come in few sizes."""
+    starts, weights, bits = _weights(old, new)
+    starts, weights = starts[first : first + size], weights[first : first + size]
+    dtype = np.float32 if bits <= FLOAT32_BITS else np.float64
+    first_seen, blocks = int(starts[0]), []
+    for block in (slice(one, one + TOGETHER) for one in range(0, size, TOGETHER)):
+        begin = int(starts[block][0])
+        matrix = _spread(starts[block] - begin, weights[block])[: old - begin] / 2**bits
+        part = slice(begin - first_seen, begin - first_seen + len(matrix))
+        blocks.append((block, part, matrix.astype(dtype)))
+    seen = slice(first_seen, first_seen + max(part.stop for _, part, _ in blocks))
+    offset = MIDDLE * weights.sum(axis=1) / 2**bits + 0.5
+    return _Filter(size, seen, blocks, offset.astype(dtype), dtype)
 
 
 def _spread(starts: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

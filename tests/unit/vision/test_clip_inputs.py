@@ -91,6 +91,7 @@ def test_pictures_of_every_size_have_the_values_that_transformers_gives_them(fol
     settings = json.loads((folder / "processor_config.json").read_text("utf-8"))["image_processor"] | SETTINGS[kind]
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(settings), "utf-8")
     ours, theirs = ImageProcessor.load(tmp_path), CLIPImageProcessor.from_pretrained(tmp_path)
+    other = ImageProcessor.load(tmp_path, "torchvision")
     random = np.random.default_rng(0)
     for width, height in SIZES:
         pixels = random.integers(0, 256, (height, width, 3), np.uint8)
@@ -98,6 +99,7 @@ def test_pictures_of_every_size_have_the_values_that_transformers_gives_them(fol
         found = ours.pixel_values(pixels)
         assert found.dtype == np.float32
         assert np.array_equal(found, expected), (width, height)
+        assert np.array_equal(other.pixel_values(pixels), expected), (width, height)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -127,3 +129,8 @@ def test_a_checkpoint_without_an_image_processor_is_refused(folder, tmp_path):
     shutil.copy(folder / "config.json", tmp_path)
     with pytest.raises(OSError, match="image processor"):
         ImageProcessor.load(tmp_path)
+
+
+def test_an_unknown_backend_is_refused(folder):
+    with pytest.raises(ValueError, match="backend is 'pil', must be numpy or torchvision"):
+        ImageProcessor.load(folder, "pil")
