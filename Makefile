@@ -51,7 +51,7 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tables, and what must not be
 	@PYTHONPATH=loadtest $(BIN)/python -m abuse --seconds 10 --settle 10
 
-gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; about eight minutes
+gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; about nine minutes
 	@$(BIN)/python scripts/check_gpu.py
 
 bench: checkpoints ## measure the server against the same work in one process

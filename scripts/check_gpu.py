@@ -1,4 +1,4 @@
-"""Is the GPU path right here, and how fast? Eight minutes on one card; each part stands by itself, most valuable first.
+"""Is the GPU path right here, and how fast? Nine minutes on one card; each part stands by itself, most valuable first.
 
     python scripts/check_gpu.py                              everything; a table as it goes, and gpu_check.json
     python scripts/check_gpu.py --only llava --only whisper
@@ -30,6 +30,7 @@ class Part(enum.StrEnum):
     SERVER = "server"
     COPIES = "copies"
     LLAVA = "llava"
+    GRAPHS = "graphs"
     DIFFUSION = "diffusion"
     WHISPER = "whisper"
     QUANTISED = "quantised"

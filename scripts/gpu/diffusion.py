@@ -10,6 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from gpu.measuring import Card, Report, cudnn_attention
+from tritone.cuda_graphs import Graphed
 from tritone.drawing.stable_diffusion import SCHEDULERS, Checkpoint, Decoded, Job, Networks, Posterior, denoise
 
 PART = "diffusion"
@@ -66,11 +67,11 @@ def _step(card: Card, report: Report, unet: Any, rows: int, side: int) -> None:
     for allowed in (False, True):
         with cudnn_attention(allowed):
             report.add(PART, **{f"{name}, ms" + " with cuDNN's attention" * allowed: card.milliseconds(step, 5)})
-    if card.is_gpu:
-        graph = torch.cuda.CUDAGraph()
-        with cudnn_attention(False), torch.cuda.graph(graph):
-            step()
-        report.add(PART, **{f"{name}, as a CUDA graph, ms": card.milliseconds(lambda _: graph.replay(), 5)})
+    given = latents, timestep, states
+    with cudnn_attention(False):
+        graphed = Graphed(lambda *tensors: unet(*tensors, return_dict=False)[0], [given], card.capture())
+        report.must(PART, f"{name}: a graph computes the same ({graphed.without or 'it does'})", len(graphed) == 1)
+        report.add(PART, **{f"{name}, as a CUDA graph, ms": card.milliseconds(lambda _: graphed(*given), 5)})
 
 
 def _decode(card: Card, report: Report, vae: Any, count: int, side: int) -> None:

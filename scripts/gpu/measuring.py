@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from tritone.cuda_graphs import Capture, CudaCapture, Work
+
 GIB = 2**30
 
 
@@ -86,6 +88,15 @@ class Card:
         finally:
             torch.cuda.set_sync_debug_mode("default")
         return sum("synchroniz" in str(warning.message) for warning in seen)
+
+    def capture(self) -> Capture:
+        """What makes CUDA graphs; a processor runs the work again."""
+
+        def again(work: Work) -> Work:
+            work()
+            return work
+
+        return CudaCapture(self.device) if self.is_gpu else again
 
     def made(self, kind: Callable[[Any], Any], config: Any) -> Any:
         """A network with random weights in the card's numbers, made on the card itself: the same every time."""

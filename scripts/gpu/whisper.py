@@ -9,6 +9,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from gpu.measuring import Card, Report, cudnn_attention
 from tritone.speech.listening.whisper_network import Network
+from tritone.speech.listening.whisper_steps import PlainSteps, StepGraphs
 
 PART = "whisper"
 PROMPT = [1, 5, 7, 9]
@@ -38,6 +39,7 @@ def run(card: Card, report: Report) -> None:
         card.forget()
         for rows in (1, 2 if card.small else 16):
             _speed(card, report, network, features.to(card.device).expand(rows, -1, -1))
+        _graphs(card, report, network, features.to(card.device))
     del network
     card.forget()
 
@@ -52,6 +54,25 @@ def _equality(card: Card, report: Report, network: Network, model: Any, features
     error = float((got - wanted).norm() / wanted.norm())
     report.add(PART, **{"relative error of the logits": error})
     report.must(PART, "logits are transformers'", error < 0.01)
+
+
+def _graphs(card: Card, report: Report, network: Network, features: torch.Tensor) -> None:
+    """Steps of few rows as CUDA graphs against those without."""
+    with cudnn_attention(False):
+        graphs = StepGraphs(network, card.capture())
+        report.must(PART, f"steps can be captured ({graphs.without or 'they are'})", len(graphs) > 0)
+        for rows in (1, 3):
+            memory = network.remember([*network.encode(features)] * rows)
+            tokens, cache = network.start([PROMPT] * rows, 60)
+            network.decode(tokens, cache, memory)
+            one = torch.full((rows,), 5, device=card.device)
+            steps, plain = graphs.steps(cache, memory), PlainSteps(network, cache, memory)
+            wanted, got = plain(one), steps(one)
+            error = float((got - wanted).norm() / wanted.norm())
+            report.must(PART, f"a graph of {rows} rows gives the same (error {error:.5f})", error < 0.01)
+            took = card.milliseconds(lambda _, steps=steps, one=one: steps(one))
+            report.add(PART, **{f"step as a graph, {rows} rows, ms": took, **card.memory()})
+            del steps
 
 
 def _speed(card: Card, report: Report, network: Network, features: torch.Tensor) -> None:

@@ -44,7 +44,7 @@ _ONE_DTYPE = {
     aten._scaled_dot_product_cudnn_attention,
 }
 # Their results are as large as their numbers say, or they look at the numbers themselves.
-_WAITING = {
+WAITING = {
     aten._local_scalar_dense,
     aten.nonzero,
     aten.masked_select,
@@ -291,7 +291,7 @@ class _Waiting(TorchDispatchMode):
         return result
 
     def _waits(self, operator, before: set[str], args, kwargs, result) -> bool:
-        if operator in _WAITING:
+        if operator in WAITING:
             return self._device in before
         if operator in _COPYING:
             crossing = before | _devices(result, {})

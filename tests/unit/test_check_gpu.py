@@ -27,8 +27,10 @@ def test_every_part_that_needs_no_server_holds_what_must_be_so(tmp_path):
     assert found["missed"] == []
     assert found["parts"]["llava"]["same alone and in the crowd"] == "6 of 6"
     assert found["parts"]["llava"]["greedy tokens are those of generate"] == "yes"
+    assert found["parts"]["graphs"]["same alone and in the crowd"] == "6 of 6"
+    assert found["parts"]["graphs"]["a neighbour's keys and values are the same to the bit"] == "yes"
     assert found["parts"]["whisper"]["relative error of the logits"] < 1e-5
-    assert found["parts"].keys() == {"card", "limits", "llava", "diffusion", "whisper", "quantised"}
+    assert found["parts"].keys() == {"card", "limits", "llava", "graphs", "diffusion", "whisper", "quantised"}
 
 
 def test_a_part_that_fails_is_missed_and_keeps_no_other_from_being_run(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ class Settings(serving.DoorSettings):
     quantization: str
     attn_implementation: str
     device_map: str
+    cuda_graphs: bool
     slots: int
     max_length: int
     max_queue: int

@@ -7,6 +7,7 @@ class Settings(serving.Settings):
     checkpoint: str
     dtype: str
     attention_slicing: bool
+    cuda_graphs: bool
 
 
 class TritonPythonModel:
@@ -17,7 +18,10 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
         with imports.for_serving():
-            self.unet = UNet(folder, self.triton.device, settings.dtype, settings.attention_slicing)
+            self.unet = UNet(
+                folder, self.triton.device, settings.dtype, settings.attention_slicing, settings.cuda_graphs
+            )
+        self.triton.log(self.unet.describe())
         self.triton.probe(self.unet.warm_up)
 
     def execute(self, requests):

@@ -7,6 +7,7 @@ class Settings(serving.Settings):
     checkpoint: str
     dtype: str
     shortest_context: float
+    cuda_graphs: bool
 
 
 class TritonPythonModel:
@@ -17,8 +18,13 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         self.whisper = Whisper.load(
-            checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype, settings.shortest_context
+            checkpoints.path(settings.checkpoint),
+            self.triton.device,
+            settings.dtype,
+            settings.shortest_context,
+            settings.cuda_graphs,
         )
+        self.triton.log(self.whisper.describe())
         self.triton.probe(self.whisper.warm_up)
 
     def execute(self, requests):

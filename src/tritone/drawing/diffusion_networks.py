@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from tritone.cuda_graphs import Graphed, capture_on
 from tritone.drawing.row_threads import share_rows
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
@@ -81,7 +82,14 @@ class TextEncoder:
 class UNet:
     """One denoising step."""
 
-    def __init__(self, folder: Path, device: str, dtype: str, attention_slicing: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        dtype: str,
+        attention_slicing: bool = False,
+        cuda_graphs: bool = False,
+    ) -> None:
         from diffusers import UNet2DConditionModel
 
         self.network = _load(UNet2DConditionModel, folder, "unet", device, dtype)
@@ -90,13 +98,22 @@ class UNet:
         self.predict = share_rows(self._predict, device)
         config = self.network.config
         self.channels, self.width = config.in_channels, config.cross_attention_dim
+        with torch.inference_mode():  # a graph pays for one image of the usual size and nowhere else: docs/gpu.md
+            self.graphs = Graphed(self.predict, [self._usual()], capture_on(device, cuda_graphs))
         self.warm_up()
 
     def warm_up(self) -> None:
         """A step of one image of the usual size."""
+        self(*self._usual())
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+        return f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
+
+    def _usual(self) -> tuple[torch.Tensor, ...]:
         side, device = self.network.config.sample_size, self.network.device
         latents = torch.zeros(2, self.channels, side, side, device=device)
-        self(latents, torch.zeros(2, 1, device=device), torch.zeros(2, 77, self.width, device=device))
+        return latents, torch.zeros(2, 1, device=device), torch.zeros(2, 77, self.width, device=device)
 
     @torch.inference_mode()
     def __call__(
@@ -111,7 +128,7 @@ class UNet:
                 f"latents have {latents.shape[1]} channels and encoder_hidden_states a width of "
                 f"{encoder_hidden_states.shape[-1]}; this UNet takes {self.channels} and {self.width}"
             )
-        return {"noise_pred": self.predict(latents, timestep, encoder_hidden_states)}
+        return {"noise_pred": self.graphs(latents, timestep, encoder_hidden_states)}
 
     def _predict(self, latents: torch.Tensor, timestep: torch.Tensor, states: torch.Tensor) -> torch.Tensor:
         dtype = self.network.dtype

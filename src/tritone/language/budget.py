@@ -12,7 +12,9 @@ import torch
 from tritone.errors import NotServed
 
 GIB = 2**30
-PASS = GIB  # what the passes of a network take beside its weights and its cache, at least
+# What the passes of a network take beside its weights and its cache, at least; and the graphs of them, some forty of 6
+# to 26 MiB each by what vLLM's log says of a network of this size.
+PASS = GIB + GIB // 2
 
 
 @dataclass(frozen=True)

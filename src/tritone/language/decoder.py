@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from transformers import LlavaForConditionalGeneration
 
+from tritone.cuda_graphs import Capture
 from tritone.errors import NotServed
-from tritone.language.adapters import Adapters
+from tritone.language.adapters import BASE, Adapters
 from tritone.language.budget import Budget, memory, slots_that_fit
+from tritone.language.graphs import Graphs, obstacle
 from tritone.language.kv_cache import Rows, SlotCache
 from tritone.language.transfers import put
 
@@ -26,6 +28,7 @@ class Decoder:
         slots: of the cache; 0 is as many as fit into the GPU's memory.
         length: tokens of each; 0 is the model's whole context.
         memory_reserve: where slots is 0, the share of the GPU that stays free of weights and cache.
+        capture: makes graphs of decoding steps; None is for none.
 
     Raises: NotServed: an architecture whose attention depends on more than position and causality; no slot fits.
     """
@@ -37,6 +40,7 @@ class Decoder:
         slots: int,
         length: int = 0,
         memory_reserve: float = 0.0,
+        capture: Capture | None = None,
     ) -> None:
         self.model, self.adapters = model, adapters
         self._text: Any = model.model.language_model
@@ -55,6 +59,16 @@ class Decoder:
         angles = self._text.rotary_emb(probe, position_ids=torch.arange(length, device=devices[0])[None])
         self._cos, self._sin = (table[0] for table in angles)
         self._knows_causality = config._attn_implementation != "eager"
+        self._capture = capture
+        self.graphs = Graphs(self._step, self.cache.slots, length, self.vocabulary, self.cache.spare, self.device)
+        self.graphs.without = obstacle(model, devices)
+
+    def prepare(self) -> None:
+        """Capture the graphs, as far as there can be any; before anybody is answered, in the thread that decodes."""
+        if not (len(self.graphs) or self.graphs.without):
+            self.graphs.capture(self._capture)
+            if self._capture:  # they were tried in all slots
+                self.cache.write(0, [self.cache.spare] * self.cache.slots, 1)
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:
         """A prompt as the language model gets it, (length, hidden), the pictures at their places.
@@ -89,16 +103,29 @@ class Decoder:
         return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
     def decode(self, tokens: Sequence[int], starts: Sequence[int], names: list[str]) -> torch.Tensor:
-        """One more token for the rows from slot 0 on; logits as in `logits`."""
-        with self.adapters.rows(names):
-            embeds = self._text.embed_tokens(put(tokens, self.device)[:, None])
-        return self.logits(self._forward(embeds, self.cache.rows(0, starts, 1), names)[:, 0], names)
+        """One more token for the rows from slot 0 on; logits as in `logits`, good until the next call."""
+        # An adapter's rows are Python lists that PEFT copies to the card, in each layer.
+        self.cache.write(0, starts, 1)
+        logits = None if any(names) else self.graphs.run(tokens, starts)
+        if logits is None:
+            logits = self._decode(put(tokens, self.device)[:, None], self.cache.rows(0, starts, 1), names)
+        return logits
 
     def logits(self, hidden: torch.Tensor, names: list[str]) -> torch.Tensor:
         """float32 (rows, vocabulary) of last hidden states (rows, hidden)."""
         with self.adapters.rows(names):
             logits: torch.Tensor = self.model.lm_head(hidden[:, None])[:, 0].float()
         return logits
+
+    def _decode(self, tokens: torch.Tensor, rows: Rows, names: list[str]) -> torch.Tensor:
+        """Logits of one token a row, (rows, 1)."""
+        with self.adapters.rows(names):
+            embeds = self._text.embed_tokens(tokens)
+        return self.logits(self._forward(embeds, rows, names)[:, 0], names)
+
+    def _step(self, tokens: torch.Tensor, starts: torch.Tensor, length: int) -> torch.Tensor:
+        """What a graph holds: see `graphs.Step`."""
+        return self._decode(tokens, self.cache.bucket(starts, length), [BASE] * len(tokens))
 
     def _forward(self, hidden: torch.Tensor, rows: Rows, names: list[str]) -> torch.Tensor:
         """(rows, width, hidden) through all layers."""

@@ -120,6 +120,7 @@ class Engine:
 
     @torch.inference_mode()
     def _work(self) -> None:
+        self.decoder.prepare()
         while self._wait_for_work():
             self._remove_those_who_left()
             self._admit()
@@ -185,6 +186,7 @@ class Engine:
 
     def _embed(self, rows: list[_Row]) -> None:
         for row in rows:  # each request's pictures by themselves: then a neighbour changes no bit of them
+            self.decoder.cache.clear(self._slot(row))
             prompt = row.answer.prompt
             row.prompt = self.decoder.embed(prompt.input_ids, prompt.pixel_values, prompt.adapter)
             self.statistics.prompt_tokens += len(row.prompt)

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
+from tritone.cuda_graphs import Capture, capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
@@ -52,6 +53,7 @@ class Loading:
     quantization: str = "none"  # or "int8", "nf4": the language model's, by bitsandbytes
     attn_implementation: str = "sdpa"  # or "eager"
     device_map: str = "none"  # all on one device; or "auto", "balanced", "sequential": spread over the machine's GPUs
+    cuda_graphs: bool = True  # on a GPU: each decoding step is one launch
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Llava:
         limits: Limits,
         capacity: Capacity,
         adapters: Adapters,
+        capture: Capture | None = None,
     ) -> None:
         self.processor, self.limits, self.adapters = processor, limits, adapters
         self._eos = _end_of_text(model, processor)
@@ -111,7 +114,7 @@ class Llava:
         self._controls = _controls(processor)
         self._image_token = int(model.config.image_token_id)
         self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
-        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length, capacity.memory_reserve)
+        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length, capacity.memory_reserve, capture)
         self._picture_tokens = self._count_picture_tokens()
         # Beside the pictures there is at least a word of the question and a token of the answer.
         self._max_pictures = min(limits.max_pictures, (decoder.cache.length - 2) // self._picture_tokens)
@@ -151,7 +154,7 @@ class Llava:
         )
         processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
         served = Adapters.load(model, adapters) if adapters else Adapters()
-        llava = cls(model.train(False), processor, limits, capacity, served)
+        llava = cls(model.train(False), processor, limits, capacity, served, capture_on(device, loading.cuda_graphs))
         asyncio.run(llava.say_something())
         return llava
 
@@ -165,10 +168,12 @@ class Llava:
         cache, budgets = self.engine.decoder.cache, self.engine.decoder.budgets
         why = f", as many as fit: {'; '.join(map(str, budgets))}" if budgets else ""
         names = ", ".join(self.adapters.names) or "none"
+        graphs = self.engine.decoder.graphs
         return (
             f"weights {self._weights / 2**20:,.0f} MiB, cache {cache.nbytes / 2**20:,.0f} MiB "
             f"({cache.slots} slots of {cache.length} tokens{why}), "
-            f"pictures: at most {self._max_pictures} of {self._picture_tokens} tokens, adapters: {names}"
+            f"pictures: at most {self._max_pictures} of {self._picture_tokens} tokens, adapters: {names}, "
+            f"CUDA graphs: {len(graphs) or f'none ({graphs.without})'}"
         )
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """What the models will take of a GPU, added up before they are loaded. Sizes are bytes.
 
     weights      what the checkpoint's safetensors files say, in the numbers that are served
-    cache        memory that a model takes when it loads: keys and values of the answers in progress
+    cache        memory that a model takes when it loads: keys and values of answers in progress, of graphs' windows
     requests     what its largest batch takes for the time being
-    context      CUDA's own, and cuBLAS', in each process
+    context      CUDA's own, and cuBLAS', in each process; its graphs
 
 The constants were measured on one card (docs/gpu.md); what the models really take differs with the libraries.
 """
@@ -27,6 +27,8 @@ from tritone.server.repository import CannotStart, Model
 
 GIB = 2**30
 CONTEXT = int(0.6 * GIB)
+GRAPHS = GIB // 2  # CUDA's, of a model that has any: as in `tritone.language.budget`, and not measured
+HELD = 4  # windows that Whisper's graphs have room for: `tritone.speech.listening.whisper_steps`
 SMALL = GIB // 2  # what a batch of an encoder takes
 # Of one number of latents in a step of Stable Diffusion's UNet, and of one pixel that its autoencoder decodes, for each
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
@@ -121,13 +123,15 @@ def _need(model: Model, models: Mapping[str, Model]) -> Need:
     number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype"), float(HALF)))
     weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
     config = _json(folder / "config.json")
+    context = CONTEXT + GRAPHS * (model.parameter("cuda_graphs") == "true")
     if "text_config" in config and "vision_config" in config and model.number("max_length"):
         fills = 0.0 if model.number("slots") else 1 - float(model.parameter("memory_reserve") or 0)
-        return Need(model.name, weights, *_llava(config["text_config"], model), fills=fills)
+        return Need(model.name, weights, *_llava(config["text_config"], model), context, fills)
     if config.get("model_type") == "whisper":
-        return Need(model.name, weights, requests=_whisper(config, int(model.config.max_batch_size)))
+        held = HELD * _window(config) if context > CONTEXT else 0
+        return Need(model.name, weights, held, _whisper(config, int(model.config.max_batch_size)), context)
     if model.name in ("sd_unet", "sd_vae_decoder", "sd_vae_encoder"):
-        return Need(model.name, weights, requests=_diffusion(model.name, folder, models))
+        return Need(model.name, weights, requests=_diffusion(model.name, folder, models), context=context)
     return Need(model.name, weights)
 
 
@@ -143,8 +147,16 @@ def _llava(text: Mapping[str, Any], model: Model) -> tuple[int, int]:
 
 def _whisper(config: Mapping[str, Any], windows: int) -> int:
     """Keys and values of what was heard, twice while finished windows are taken out, and of the texts."""
-    place = 2 * HALF * config["decoder_layers"] * config["d_model"]
-    return int(windows * place * (2 * config["max_source_positions"] + config["max_target_positions"]))
+    return windows * (_window(config) + _place(config) * int(config["max_source_positions"]))
+
+
+def _window(config: Mapping[str, Any]) -> int:
+    """Keys and values of what is heard and said in a window."""
+    return _place(config) * int(config["max_source_positions"] + config["max_target_positions"])
+
+
+def _place(config: Mapping[str, Any]) -> int:
+    return 2 * HALF * int(config["decoder_layers"] * config["d_model"])
 
 
 def _diffusion(name: str, folder: Path, models: Mapping[str, Model]) -> int:

@@ -8,8 +8,11 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from fake_cuda import count_synchronisations, fake_cuda
+from fakes.fake_graph import FakeCapture
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from tritone import cuda_graphs
+from tritone.drawing import diffusion_networks
 from tritone.drawing.diffusion_networks import TextEncoder, UNet, VaeDecoder, VaeEncoder
 
 PUBLIC = Path(__file__).parents[2] / "data/stable_diffusion_1_5"
@@ -55,6 +58,19 @@ def test_a_step_of_the_unet_waits_for_nothing(card, dtype):
         noise_pred = unet(latents, timestep, states)["noise_pred"]
     assert waits.found == []
     assert (noise_pred.shape, noise_pred.device, noise_pred.dtype) == (latents.shape, latents.device, torch.float32)
+
+
+def test_the_unets_usual_step_is_a_graph_of_which_nothing_is_on_the_host(card, dtype, monkeypatch):
+    capture = FakeCapture()
+    monkeypatch.setattr(diffusion_networks, "capture_on", lambda *_: capture)
+    monkeypatch.setattr(cuda_graphs, "must_be_near", lambda *_: None)  # there are no numbers
+    unet = UNet(PUBLIC, DEVICE, dtype, cuda_graphs=True)
+    [graph] = capture.graphs
+    assert len(unet.graphs) == 1, unet.graphs.without
+    assert graph.devices() == {torch.device(DEVICE)}
+    with count_synchronisations() as waits:
+        unet(*unet._usual())
+    assert waits.found == []
 
 
 def test_no_weight_is_ever_in_float32_on_the_card(card, dtype):

@@ -4,16 +4,19 @@ import asyncio
 import json
 import threading
 import time
+from dataclasses import replace
 from random import Random
 
 import numpy as np
 import pytest
 import torch
-from transformers import LlavaForConditionalGeneration
+from fakes.fake_graph import FakeCapture
+from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
 from lessons.shape_questions import ask
 from tritone import checkpoints, device
 from tritone.errors import Unavailable
+from tritone.language.adapters import Adapters
 from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
 from tritone.language.sampling import Sampling
@@ -26,16 +29,35 @@ LIMITS = Limits(max_characters=4000, max_pictures=4, max_image_bytes=2**20, max_
 ENDLESS = {"text_input": "Tell me a story.", "temperature": 2.0, "repetition_penalty": 0.4, "seed": 4}
 
 
-@pytest.fixture(scope="module")
-def llava():
-    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=Capacity(8, 0, 4, prefill_chunk=160))
-    yield llava
-    llava.close()
+CAPACITY = Capacity(8, 0, 4, prefill_chunk=160)
 
 
 @pytest.fixture(scope="module")
 def model():
     return LlavaForConditionalGeneration.from_pretrained(checkpoints.path("llava"), dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def plain():
+    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=CAPACITY)
+    yield llava
+    llava.close()
+
+
+@pytest.fixture(scope="module")
+def graphed(model):
+    """Its steps are graphs, by a stand-in for CUDA's: of 1, 2, 4 or 8 rows, looking at 256 columns and more."""
+    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"))
+    llava = Llava(model, processor, LIMITS, CAPACITY, Adapters(), FakeCapture())
+    asyncio.run(llava.say_something())
+    assert "CUDA graphs: 16" in llava.describe()
+    yield llava
+    llava.close()
+
+
+@pytest.fixture(params=["plain", "graphed"])
+def llava(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +73,9 @@ def questions():
 
 
 @pytest.fixture(scope="module")
-def expected(llava, model, questions):
+def expected(plain, model, questions):
     """Token ids of `generate`, each question alone."""
-    return [generate(model, llava.prepare(question, [picture]).prompt) for question, picture in questions]
+    return [generate(model, plain.prepare(question, [picture]).prompt) for question, picture in questions]
 
 
 def generate(model, prompt, **options):
@@ -219,6 +241,38 @@ def test_an_answer_that_is_not_finite_fails_alone_and_leaves_no_trace(llava, que
     assert isinstance(results[2], ArithmeticError)
     assert isinstance(results[6], ArithmeticError)
     assert asyncio.run(run(good)) == expected[:5]  # through slots that held NaN
+
+
+def test_prompts_that_are_not_finite_and_leave_while_they_are_read_harm_nobody(llava, questions, expected):
+    """What they leave in slots that others get, or that are moved into, is never looked at."""
+    engine = llava.engine
+    good = [llava.prepare(question, [picture]).prompt for question, picture in questions]
+    long = llava.prepare("x " * 450, [questions[0][1]], max_tokens=1).prompt
+    broken = replace(long, pixel_values=torch.full_like(long.pixel_values, torch.nan))
+    random = Random(5)
+
+    async def leave():
+        with engine.submit(broken):
+            while not any(layer.isnan().any() for layer in engine.decoder.cache._layers):
+                await asyncio.sleep(0.001)
+            await asyncio.sleep(random.random() * 0.05)
+
+    async def run():
+        await asyncio.gather(*(leave() for _ in range(8)))  # every slot
+        while engine.statistics.active:
+            await asyncio.sleep(0.001)
+        places = asyncio.Semaphore(4)
+
+        async def one(number):
+            async with places:
+                if number % 5 == 0:
+                    await leave()
+                return await collect(engine, good[number])
+
+        return await asyncio.gather(*map(one, range(len(good))))
+
+    assert asyncio.run(run()) == expected
+    assert idle(engine)
 
 
 def test_a_prompt_that_breaks_the_network_fails_alone(llava, questions, expected):

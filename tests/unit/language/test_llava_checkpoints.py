@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from fakes.fake_graph import FakeCapture
 from peft import LoraConfig, PeftModel, get_peft_model, peft_model
 from PIL import Image
 from transformers import (
@@ -23,8 +24,10 @@ from transformers import (
 )
 
 from tritone import checkpoints
+from tritone.cuda_graphs import capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import decoder
+from tritone.language import llava as llava_module
 from tritone.language.llava import Capacity, Limits, Llava, Loading
 
 LIMITS = Limits(max_characters=2000, max_pictures=4, max_image_bytes=2**20, max_pixels=10**6, max_tokens=64)
@@ -188,6 +191,52 @@ def test_quantised_weights_take_less_and_answer_as_generate_does(folders, load, 
     asked = prompts(llava)
     got = [answers(llava, [prompt])[0] for prompt in asked]
     assert got == [generate(model, prompt) for prompt in asked]
+
+
+# ---- graphs
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """What `Llava.load` captures with, as if there were a GPU; one for each that was loaded."""
+    made = []
+    monkeypatch.setattr(llava_module, "capture_on", lambda *_: made.append(FakeCapture()) or made[-1])
+    return made
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("shape", ["llava_1_5", "interleave_qwen"])
+def test_graphs_answer_as_generate_does(folders, load, captures, shape, quantization):
+    llava = load(folders / shape, loading=Loading(quantization=quantization))
+    assert "CUDA graphs: 8" in llava.describe()  # of 1, 2, 4 and 6 rows, 256 and 512 columns
+    before = llava.engine.statistics.steps
+    asked = prompts(llava)
+    got = [answers(llava, [prompt])[0] for prompt in asked]
+    assert got == [generate(llava.engine.decoder.model, prompt) for prompt in asked]
+    # Beside one to try it, and what was said while loading.
+    assert sum(graph.replays - 1 for graph in captures[0].graphs) == llava.engine.statistics.steps - before + 1
+
+
+def test_int8_has_no_graphs_because_it_looks_for_outliers_on_the_host(folders, load, captures):
+    llava = load(folders / "llava_1_5", loading=Loading(quantization="int8"))
+    assert "CUDA graphs: none (its quantised layers wait for the card)" in llava.describe()
+    assert captures[0].graphs == []
+
+
+def test_rows_with_adapters_and_graphs_of_those_without_answer_the_same(folders, adapters, load, captures):
+    llava = load(folders / "llava_1_5", adapters=adapters)
+    before = sum(graph.replays for graph in captures[0].graphs)
+    mixed, bare = prompts(llava, ("flowers", "")), prompts(llava)
+    found = answers(llava, mixed)
+    steps = llava.engine.statistics.steps
+    assert answers(llava, bare)[1::2] == found[1::2]
+    assert sum(graph.replays for graph in captures[0].graphs) >= before + llava.engine.statistics.steps - steps > before
+    assert answers(llava, mixed[:1]) == found[:1] != answers(llava, bare[:1])
+
+
+def test_graphs_are_for_gpus_and_can_be_turned_off(folders, load):
+    assert "CUDA graphs: none (they are off, or there is no GPU)" in load(folders / "llava_1_5").describe()
+    assert capture_on("cuda:0", wanted=False) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -6,6 +6,7 @@ Tensors have shapes, dtypes and devices here and no numbers, so LLaVA-1.5-7B in 
 import pytest
 import torch
 from fakes.fake_cuda import count_synchronisations, fake_cuda
+from fakes.fake_graph import FakeCapture
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from tritone.errors import NotServed
@@ -118,6 +119,37 @@ def test_the_host_waits_for_the_card_once_a_token(starts, options):
             choose(network.decode([1, 2, 3], starts, [""] * 3), drawing)
     assert len(waits) == 1, waits.found
     assert "sampling.py" in waits.found[0]
+
+
+@pytest.mark.parametrize("options", [{}, DRAWN], ids=["greedy", "drawn"])
+@torch.inference_mode()
+def test_with_graphs_too_the_host_waits_for_the_card_once_a_token(options):
+    with fake_cuda(number=1):
+        network = decoder(small(), torch.float16, capture=FakeCapture())
+        network.prepare()
+        assert len(network.graphs) == 3 * 2, network.graphs.without
+        ids, _ = prompt(small(), 4)
+        drawing = samplers(3, ids, network.vocabulary, **options)
+        with count_synchronisations() as waits:
+            logits = network.decode([1, 2, 3], [50, 30, 20], [""] * 3)
+            choose(logits, drawing)
+    assert (logits.shape, logits.dtype, logits.device) == ((3, network.vocabulary), torch.float32, CARD)
+    assert len(waits) == 1, waits.found
+    assert "sampling.py" in waits.found[0]
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(("make", "dtype"), [(small, torch.bfloat16), (true, torch.float16)])
+@torch.inference_mode()
+def test_nothing_in_a_graph_is_on_the_host(make, dtype, attention):
+    """A copy from there would be captured as its address, and read when something else is there."""
+    capture = FakeCapture()
+    with fake_cuda(number=1):
+        network = decoder(make(), dtype, attention, slots=1, length=256, capture=capture)
+        network.prepare()
+    [graph] = capture.graphs
+    assert len(graph.operators) > 20 * len(network.model.model.language_model.layers)
+    assert graph.devices() == {CARD}
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])

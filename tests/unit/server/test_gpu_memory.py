@@ -10,6 +10,7 @@ from tritone.language.kv_cache import SlotCache
 from tritone.server import gpu_memory, repository
 from tritone.server.gpu_memory import GIB
 from tritone.server.repository import CannotStart
+from tritone.speech.listening.whisper_steps import ROWS
 
 LLAVA_7B = {
     "model_type": "llava",
@@ -118,6 +119,19 @@ def test_what_would_not_load_is_refused_with_the_sum_and_a_way_out(full, tmp_pat
 )
 def test_what_fits_is_let_through(full, tmp_path, wish, gib):
     assert gpu_memory.check(models(tmp_path, llava(**wish)), {0: gib * GIB}) == ""
+
+
+def test_whispers_graphs_hold_four_windows_of_their_own(full, tmp_path):
+    [plain] = gpu_memory.needs(models(tmp_path / "plain", ("whisper", "whisper", 16, {})))
+    [graphed] = gpu_memory.needs(models(tmp_path / "graphed", ("whisper", "whisper", 16, {"cuda_graphs": "true"})))
+    assert graphed.requests == plain.requests
+    assert graphed.idle - plain.idle == gpu_memory.GRAPHS + max(ROWS) * 2 * 2 * 32 * 1280 * (1500 + 448)
+
+
+def test_graphs_are_added_to_what_cuda_takes(full, tmp_path):
+    [plain] = gpu_memory.needs(models(tmp_path / "plain", llava(cuda_graphs="false")))
+    [graphed] = gpu_memory.needs(models(tmp_path / "graphed", llava(cuda_graphs="true")))
+    assert graphed.idle - plain.idle == gpu_memory.GRAPHS == GIB // 2
 
 
 def test_a_cache_that_takes_what_there_is_leaves_the_others_their_share(full, tmp_path):

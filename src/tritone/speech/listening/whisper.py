@@ -16,6 +16,7 @@ import torch
 from transformers import WhisperForConditionalGeneration, WhisperTokenizer
 from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
+from tritone.cuda_graphs import capture_on
 from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
 from tritone.speech.listening.log_mel import N_FRAMES, NO_SOUND, WINDOW_SECONDS, Features
@@ -23,6 +24,7 @@ from tritone.speech.listening.log_mel import LogMel as LogMel
 from tritone.speech.listening.transcript import Span, Transcript
 from tritone.speech.listening.whisper_decoding import Decoded, Vocabulary, decode, detect_languages
 from tritone.speech.listening.whisper_network import Memory, Network
+from tritone.speech.listening.whisper_steps import StepGraphs
 from tritone.speech.listening.whisper_words import SECONDS_A_POSITION, find_words
 
 TASKS = ("transcribe", "translate")
@@ -66,19 +68,34 @@ class Whisper:
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         shortest_context: float = WINDOW_SECONDS,
+        cuda_graphs: bool = False,
     ) -> None:
-        """`shortest_context`: seconds that the encoder sees at least; less than 30 is faster and hears worse."""
+        """Take the weights of a model.
+
+        Args:
+            shortest_context: seconds that the encoder sees at least; less than 30 is faster and hears worse.
+            cuda_graphs: on a GPU, each token of few windows is one launch.
+        """
         self._shortest_context = shortest_context
         settings: Any = model.generation_config
         self._tokenizer: Any = tokenizer
         self._network = Network(model, device, dtype)
+        with torch.inference_mode():
+            self.graphs = StepGraphs(self._network, capture_on(device, cuda_graphs))
         self._vocabulary = Vocabulary(settings, int(model.config.vocab_size))
         self._heads = getattr(settings, "alignment_heads", None) or _upper_half(model.config)
         self.n_mels = int(model.config.num_mel_bins)
         self.multilingual = bool(getattr(settings, "is_multilingual", True))
 
     @classmethod
-    def load(cls, directory: Path, device: str, dtype: str, shortest_context: float = WINDOW_SECONDS) -> Whisper:
+    def load(
+        cls,
+        directory: Path,
+        device: str,
+        dtype: str,
+        shortest_context: float = WINDOW_SECONDS,
+        cuda_graphs: bool = False,
+    ) -> Whisper:
         """Load a Hugging Face Whisper directory and transcribe once, to warm up.
 
         `dtype` is one of `precision.torch_dtype`, or "fastest".
@@ -86,13 +103,17 @@ class Whisper:
         precision = fastest_dtype(device) if dtype == "fastest" else torch_dtype(dtype, device)
         model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         tokenizer = WhisperTokenizer.from_pretrained(directory, local_files_only=True)
-        whisper = cls(model, tokenizer, device, precision, shortest_context)
+        whisper = cls(model, tokenizer, device, precision, shortest_context, cuda_graphs)
         whisper.warm_up()
         return whisper
 
     def warm_up(self) -> None:
         """Hear a silent window."""
         self.transcribe([Window(np.zeros((self.n_mels, N_FRAMES), np.float32), word_timestamps=True)])
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+        return f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
 
     @property
     def languages(self) -> list[str]:
@@ -180,7 +201,10 @@ class Whisper:
         ]
         longest = [_most_tokens(window) for window in batch]
         hopeless = None if is_last else self._repeats  # such an attempt is not believed, so it need not be finished
-        for place, decoded in decode(self._network, self._vocabulary, memory, prompts, temperature, longest, hopeless):
+        network, graphs = self._network, self.graphs
+        for place, decoded in decode(
+            network, self._vocabulary, memory, prompts, temperature, longest, hopeless, graphs
+        ):
             silent = _is_silent(decoded)
             if silent or is_last or not self._is_doubtful(decoded):
                 open_rows.discard(rows[place])

@@ -15,6 +15,7 @@ import torch
 from transformers import GenerationConfig
 
 from tritone.speech.listening.whisper_network import Memory, Network
+from tritone.speech.listening.whisper_steps import PlainSteps, StepGraphs, Steps
 
 SEED = 0  # of sampled attempts: the same window gets the same text
 LOOK = 32  # tokens from one look at what has been said to the next
@@ -67,6 +68,7 @@ def decode(
     temperature: float = 0.0,
     longest: Sequence[int] | None = None,
     is_hopeless: Callable[[Sequence[int]], bool] | None = None,
+    graphs: StepGraphs | None = None,
 ) -> Iterator[tuple[int, Decoded]]:
     """Yield (row, tokens) as soon as a row is done; each row's tokens are those it would have alone.
 
@@ -74,6 +76,7 @@ def decode(
         longest: tokens that each row may have, at most half of the network's room, as openai/whisper has it, which is
             also what None means.
         is_hopeless: whether tokens said so far are a text that nobody wants; it is asked now and then, and ends a row.
+        graphs: the network's, if it has any.
     """
     room = min(network.longest // 2, network.longest - max(map(len, prompts)))
     limits = [min(room, limit) for limit in longest or [room] * len(prompts)]
@@ -83,8 +86,11 @@ def decode(
     no_speech = _no_speech(network, vocabulary, prompts, states)
     numbers = list(range(len(prompts)))  # of the rows still in the batch
     running = set(numbers)
+    step: Steps = graphs.steps(cache, memory) if graphs else PlainSteps(network, cache, memory)
+    del cache  # whoever makes the steps has what is needed of it
+    logits = network.logits(states[:, -1])
     for _ in range(max(limits)):
-        chosen = rows.choose(network.logits(states[:, -1]))
+        chosen = rows.choose(logits)
         for place in [place for place, number in enumerate(numbers) if number in running and rows.done[place]]:
             running.discard(numbers[place])
             yield numbers[place], rows.decoded(place, no_speech[numbers[place]])
@@ -93,10 +99,10 @@ def decode(
         if len(running) <= COMPACT * len(numbers):
             kept = torch.tensor([place for place, number in enumerate(numbers) if number in running])
             kept = kept.to(network.device)
-            cache, memory, chosen = cache.rows(kept), memory.rows(kept), chosen[kept]
+            step, chosen = step.rows(kept), chosen[kept]
             rows.keep(kept.tolist())
             numbers = [numbers[place] for place in kept.tolist()]
-        states = network.decode(chosen[:, None], cache, memory)
+        logits = step(chosen)
 
 
 def detect_languages(network: Network, vocabulary: Vocabulary, memory: Memory) -> list[str]:

@@ -90,7 +90,10 @@ class Memory:
 
     def row(self, place: int) -> Memory:
         """The memory of one row, which is not copied."""
-        own = slice(place, place + 1)
+        return self.part(slice(place, place + 1))
+
+    def part(self, own: slice) -> Memory:
+        """The memory of neighbouring rows, which is not copied."""
         layers = [(keys[own], values[own]) for keys, values in self.layers]
         return Memory(layers, None if self.mask is None else self.mask[own])
 
@@ -109,6 +112,11 @@ class Cache:
         layers = [(keys[index], values[index]) for keys, values in self.layers]
         mask = None if self.mask is None else self.mask[index]
         return Cache(layers, mask, self.start[index], self.length)
+
+    def part(self, own: slice) -> Cache:
+        """The cache of neighbouring rows, which is not copied."""
+        layers = [(keys[own], values[own]) for keys, values in self.layers]
+        return Cache(layers, None if self.mask is None else self.mask[own], self.start[own], self.length)
 
 
 class Network:
@@ -172,7 +180,7 @@ class Network:
         mask = _minus_infinity(padding, self._cache_dtype).to(self.device) if padding.any() else None
         heads = int(self.config.decoder_attention_heads)
         shape = (len(prompts), heads, longest + length, int(self.config.d_model) // heads)
-        layers = [(self._empty(shape), self._empty(shape)) for _ in self._decoder]
+        layers = [(self.empty(shape), self.empty(shape)) for _ in self._decoder]
         return tokens.to(self.device), Cache(layers, mask, start.to(self.device))
 
     def decode(
@@ -199,6 +207,18 @@ class Network:
             x = layer(x, new, kept, mask, heard, memory.mask, attention.get(number))
         return self._decoder_norm(x)
 
+    def step(self, tokens: torch.Tensor, column: torch.Tensor, cache: Cache, memory: Memory) -> torch.Tensor:
+        """Logits, float32 (B, V), after one token a row (B, 1), into a column that only the device knows, int64 (1,).
+
+        Attention looks at the whole cache, which must have a mask: what lies behind the column is hidden here.
+        """
+        x = self._embedding[tokens].float() + self._decoder_positions[(column - cache.start).clamp_min(0)]
+        behind = torch.arange(cache.layers[0][0].shape[2], device=self.device) > column
+        mask = None if cache.mask is None else cache.mask.masked_fill(behind, float("-inf"))
+        for layer, kept, heard in zip(self._decoder, cache.layers, memory.layers, strict=True):
+            x = layer(x, column, kept, mask, heard, memory.mask, None)
+        return self.logits(self._decoder_norm(x)[:, -1])
+
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Last states (..., width) → float32 (..., V)."""
         return self._logits(states).float()
@@ -216,7 +236,8 @@ class Network:
             mask = mask.masked_fill(own, 0.0)
         return mask
 
-    def _empty(self, shape: tuple[int, ...]) -> torch.Tensor:
+    def empty(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Zeros as keys, values and masks are."""
         return torch.zeros(shape, dtype=self._cache_dtype, device=self.device)
 
 
@@ -285,7 +306,7 @@ class _DecoderLayer:
     def __call__(
         self,
         x: torch.Tensor,
-        new: slice,  # the tokens' columns in `kept`
+        new: slice | torch.Tensor,  # the tokens' columns in `kept`; one that only the device knows, (1,)
         kept: Tensors,
         mask: torch.Tensor | None,
         heard: Tensors,
@@ -293,10 +314,7 @@ class _DecoderLayer:
         attention: list[torch.Tensor] | None,
     ) -> torch.Tensor:
         queries, keys, values = (part.to(self._cache_dtype) for part in self._itself.project(self._norm(x)))
-        kept[0][:, :, new], kept[1][:, :, new] = keys, values
-        found = functional.scaled_dot_product_attention(
-            queries, kept[0][:, :, : new.stop], kept[1][:, :, : new.stop], attn_mask=mask
-        )
+        found = functional.scaled_dot_product_attention(queries, *_keep(kept, new, keys, values), attn_mask=mask)
         x = x + self._itself.out(found.transpose(1, 2).flatten(2))
         (queries,) = (part.to(self._cache_dtype) for part in self._sound.project(self._sound_norm(x)))
         if attention is not None:
@@ -304,6 +322,16 @@ class _DecoderLayer:
         found = functional.scaled_dot_product_attention(queries, *heard, attn_mask=heard_mask)
         x = x + self._sound.out(found.transpose(1, 2).flatten(2))
         return x + self._narrow(self._widen(self._final_norm(x)))
+
+
+def _keep(kept: Tensors, new: slice | torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> Tensors:
+    """Store (B, H, T, D) in the new columns; returned is what there is to look at."""
+    if isinstance(new, slice):
+        kept[0][:, :, new], kept[1][:, :, new] = keys, values
+        return kept[0][:, :, : new.stop], kept[1][:, :, : new.stop]
+    kept[0].index_copy_(2, new, keys)
+    kept[1].index_copy_(2, new, values)
+    return kept
 
 
 def attend(queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from fake_cuda import count_synchronisations, fake_cuda
+from fakes.fake_graph import FakeCapture
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
-from tritone.speech.listening import whisper_network
+from tritone.speech.listening import whisper_network, whisper_steps
 from tritone.speech.listening.whisper import Whisper, Window
 from tritone.speech.listening.whisper_decoding import Vocabulary, decode
 from tritone.speech.listening.whisper_network import Memory, Network
@@ -80,6 +81,26 @@ def test_a_token_more_is_one_wait_more(model):
         return len(waits)
 
     assert waits(9) - waits(8) == 1
+
+
+@torch.inference_mode()
+def test_a_step_is_a_graph_of_which_nothing_is_on_the_host(model, monkeypatch):
+    monkeypatch.setattr(whisper_steps, "must_be_near", lambda *_: None)  # there are no numbers
+    network, capture = Network(model, DEVICE, torch.float16), FakeCapture()
+    graphs = whisper_steps.StepGraphs(network, capture)
+    assert len(graphs) == 3, graphs.without
+    assert [graph.devices() for graph in capture.graphs] == [{torch.device(DEVICE)}] * 3
+    memory = remembered(network)
+    tokens, cache = network.start([[1], [2]], 4)
+    network.decode(tokens, cache, memory)
+    with count_synchronisations() as waits:
+        steps = graphs.steps(cache, memory)
+        for _ in range(3):
+            logits = steps(tokens[:, 0])
+        steps = steps.rows(torch.tensor([1]).to(DEVICE, non_blocking=True))
+        steps(tokens[:1, 0])
+    assert waits.found == []
+    assert (logits.shape, logits.dtype, logits.device) == ((2, VOCABULARY), torch.float32, torch.device(DEVICE))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
