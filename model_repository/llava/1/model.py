@@ -49,6 +49,9 @@ class TritonPythonModel:
     def execute(self, requests):
         self.triton.stream(requests, self._answer)
 
+    def finalize(self):
+        self.llava.close()
+
     async def _answer(self, **inputs):
         chat = await in_thread(self.llava.prepare, **inputs)
         async with aclosing(self.llava.stream(chat)) as pieces:

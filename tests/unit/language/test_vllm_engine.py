@@ -23,6 +23,7 @@ from tritone.media.image import encode_png
 
 EOS = 2
 PICTURE = 3  # the token
+ENDLESS = [(7,)] * 10**5
 LIMITS = Limits(max_characters=2000, max_pictures=2, max_image_bytes=2**20, max_pixels=10**6, max_tokens=96)
 CAPACITY = Capacity(slots=4, max_queue=2)
 VLLM = Loading(engine="vllm")
@@ -116,7 +117,7 @@ def test_an_answer_that_ends_without_a_reason_is_told(make):
 
 def test_a_caller_who_leaves_aborts_his_request_at_once(make):
     """Also one who has not had a token yet."""
-    engine = make(*[(token,) for token in range(10, 60)], slots=2)
+    engine = make(*ENDLESS, slots=2)
     llm = engine._llm
 
     async def run():
@@ -134,7 +135,7 @@ def test_a_caller_who_leaves_aborts_his_request_at_once(make):
 
 
 def test_an_answer_that_was_enough_is_finished_and_not_cancelled(make):
-    engine = make(*[(token,) for token in range(10, 60)])
+    engine = make(*ENDLESS)
 
     async def run():
         with engine.submit(prompt()) as answer:
@@ -217,7 +218,7 @@ def test_a_closed_engine_answers_everybody_and_ends_vllm(make):
 
 
 def test_a_caller_whose_loop_was_closed_holds_no_slot(make):
-    engine = make(*[(token,) for token in range(10, 60)])
+    engine = make(*ENDLESS)
     engine._llm.gate.clear()
 
     async def ask_and_vanish():

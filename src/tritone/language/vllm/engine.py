@@ -5,6 +5,7 @@ processes of vLLM's. So nobody's loop waits, and callers may come from any. This
 """
 
 import asyncio
+import atexit
 import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
@@ -54,6 +55,7 @@ class VllmEngine:
         except BaseException:
             self._end_thread()
             raise
+        atexit.register(self.close)  # before multiprocessing's own, which would wait for vLLM's process
 
     @property
     def length(self) -> int:
@@ -96,6 +98,7 @@ class VllmEngine:
             if self._closed:
                 return
             self._closed = True
+        atexit.unregister(self.close)
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._end_thread()
 
