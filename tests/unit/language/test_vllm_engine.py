@@ -185,10 +185,12 @@ def test_a_request_that_vllm_refuses_fails_alone(make):
 def test_when_vllm_dies_everybody_is_answered_and_the_engine_says_that_it_is_ill(make):
     engine = make((7,), RuntimeError("EngineCore encountered an issue"), slots=2, max_queue=2)
     llm = engine._llm
+    llm.gate.clear()
 
     async def run():
         answers = [engine.submit(prompt()) for _ in range(4)]
         llm.errored = True
+        engine._loop.call_soon_threadsafe(llm.gate.set)
         gone = await asyncio.wait_for(asyncio.gather(*map(read, answers), return_exceptions=True), 20)
         with pytest.raises(Unavailable, match="vLLM's engine has died"):
             engine.submit(prompt())
