@@ -179,6 +179,7 @@ def _describe(settings: Mapping[str, Any]) -> str:
     cache = settings.get("kv_cache_memory_bytes")
     size = f"{cache / 2**20:,.0f} MiB" if cache else f"up to {settings['gpu_memory_utilization']:.0%} of the GPU"
     return (
-        f"vLLM on {settings['tensor_parallel_size']} devices, weights {settings['quantization'] or settings['dtype']}, "
+        f"vLLM, tensor_parallel_size {settings['tensor_parallel_size']}, "
+        f"weights {settings['quantization'] or settings['dtype']}, "
         f"cache {size} ({settings['max_num_seqs']} answers at once, {settings['max_model_len']} tokens each)"
     )
