@@ -46,6 +46,7 @@ class VllmEngine:
         self._count = 0  # requests under way
         self._closed = False
         self._tasks: dict[Answer, asyncio.Task[None]] = {}  # this and what follows: the loop's alone
+        self._unheard: set[Answer] = set()  # before their first token
         self._events: list[Event] = []  # of this step, not delivered yet
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -111,6 +112,7 @@ class VllmEngine:
     # ---- the engine's loop
 
     def _begin(self, answer: Answer) -> None:
+        self._unheard.add(answer)
         self._tasks[answer] = self._loop.create_task(self._answer(answer))
         self._measure()
 
@@ -120,58 +122,54 @@ class VllmEngine:
 
     async def _answer(self, answer: Answer) -> None:
         """Pass on an answer from its first token to its last. Whatever ends it, the caller is told."""
+        whole = False
         try:
             async with aclosing(self._ask(self._llm, answer.prompt)) as outputs:
-                await self._pass_on(answer, outputs)
+                async for output in outputs:
+                    whole = self._say(answer, output.outputs[0])
+                    if answer.left:  # his loop was closed under him, so nobody else said it
+                        break
+            if not whole and not answer.left:
+                raise Unavailable("vLLM ended an answer without a reason")
         except asyncio.CancelledError:
-            if not answer.left:
+            if not whole and not answer.left:
                 self._fail(answer, Unavailable("the engine was closed"))
         except Exception as error:
             self._fail(answer, Unavailable(self.fault()) if self.fault() else error)
         finally:
-            self._forget(answer)
+            self._forget(answer, whole)
 
-    async def _pass_on(self, answer: Answer, outputs: AsyncGenerator[Any, None]) -> None:
-        heard = False
-        async for output in outputs:
-            said = output.outputs[0]
-            if said.token_ids and not heard:
-                heard = True
-                self._hear(answer)
-            if self._say(answer, list(said.token_ids), said.finish_reason) or answer.left:
-                return  # left: his loop was closed under him, so nobody else said it
-        raise Unavailable("vLLM ended an answer without a reason")
+    def _say(self, answer: Answer, said: Any) -> bool:
+        """Hand over the tokens of vLLM's `CompletionOutput`; True if they are the last, for which it has a word."""
+        word, ids = said.finish_reason, list(said.token_ids)
+        if word and (word not in REASONS or not ids):
+            raise Unavailable(f"vLLM ended an answer ({word})")
+        if ids and answer in self._unheard:
+            self._hear(answer)
+        reason = REASONS[word] if word else ""
+        for place, token in enumerate(ids, 1):
+            self._put((answer, token, reason if place == len(ids) else "", None))
+        return bool(reason)
 
     def _hear(self, answer: Answer) -> None:
         """Count a first token."""
+        self._unheard.remove(answer)
         self.statistics.prompt_tokens += len(answer.prompt.input_ids)
         self.statistics.first_tokens += 1
         self.statistics.first_token_s += time.monotonic() - answer.started
-
-    def _say(self, answer: Answer, ids: list[int], word: str | None) -> bool:
-        """Hand over tokens; True if they are the last, for which vLLM has a word."""
-        if not ids or word not in (None, *REASONS):
-            if word:
-                raise Unavailable(f"vLLM ended an answer ({word})")
-            return False
-        reason = REASONS[word] if word else ""
-        for token in ids[:-1]:
-            self._put((answer, token, "", None))
-        self._put((answer, ids[-1], reason, None))
-        self.statistics.finished += bool(reason)
-        return bool(reason)
 
     def _fail(self, answer: Answer, error: Exception) -> None:
         self.statistics.failed += 1
         self._put((answer, -1, "", error))
 
-    def _forget(self, answer: Answer) -> None:
-        if answer.left:
-            self.statistics.finished += answer.enough
-            self.statistics.cancelled += not answer.enough
+    def _forget(self, answer: Answer, whole: bool) -> None:
+        finished = whole or (answer.left and answer.enough)
+        self.statistics.finished += finished
+        self.statistics.cancelled += answer.left and not finished
         with self._guard:
             self._count -= 1
         self._tasks.pop(answer)
+        self._unheard.discard(answer)
         self._measure()
 
     def _measure(self) -> None:
