@@ -203,7 +203,8 @@ def test_when_vllm_dies_everybody_is_answered_and_the_engine_says_that_it_is_ill
 
 def test_a_closed_engine_answers_everybody_and_ends_vllm(make):
     engine = make()
-    engine._llm.gate.clear()
+    llm = engine._llm
+    llm.gate.clear()
 
     async def run():
         answers = [asyncio.create_task(read(engine.submit(prompt()))) for _ in range(3)]
@@ -214,7 +215,7 @@ def test_a_closed_engine_answers_everybody_and_ends_vllm(make):
         return await asyncio.gather(*answers, return_exceptions=True)
 
     assert [type(error) for error in asyncio.run(run())] == [Unavailable] * 3
-    assert engine._llm.was_shut_down
+    assert llm.was_shut_down
     assert engine.fault() == ""
     assert not engine._thread.is_alive()
 

@@ -102,6 +102,7 @@ class VllmEngine:
         atexit.unregister(self.close)
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._end_thread()
+        self._llm = None  # its __del__ fails where it comes with the end of the interpreter
 
     def _leave(self, answer: Answer) -> None:
         """The caller is gone: so is the request, without waiting for its next token."""
