@@ -11,7 +11,7 @@ from server.conftest import Served
 from tritone.media.image import encode_png
 from tritone.vision.shapes import draw_scene, render
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]  # vLLM is three processes, each of which imports torch
 
 
 @pytest.fixture(scope="module")

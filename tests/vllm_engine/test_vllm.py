@@ -23,7 +23,7 @@ from tritone.language.llava import Capacity, Limits, Llava, Loading
 from tritone.media.image import encode_png
 from tritone.vision.shapes import draw_scene, render
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]  # vLLM is three processes, each of which imports torch
 
 VLLM = Loading(engine="vllm")
 CAPACITY = Capacity(slots=8, max_queue=64, prefill_chunk=160, enable_prefix_caching=True)
