@@ -206,7 +206,7 @@ def adapters(tmp_path_factory):
     for number, (name, target) in enumerate(targets.items()):
         torch.manual_seed(number)
         base = LlavaForConditionalGeneration.from_pretrained(checkpoints.path("llava"), dtype=torch.float32)
-        model = get_peft_model(base, LoraConfig(r=4, lora_alpha=8, target_modules=target, init_lora_weights=False))
+        model = get_peft_model(base, LoraConfig(r=4, lora_alpha=64, target_modules=target, init_lora_weights=False))
         model.save_pretrained(root / name)
     return root
 
