@@ -1,11 +1,11 @@
-# Every target says what it does in `make help`. Nothing is installed outside .venv.
+# Every target says what it does in `make help`. Nothing is installed outside .venv and .venv-vllm.
 PYTHON ?= python3
 PROFILE ?= tiny
 BIN := .venv/bin
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve test check loadtest abuse gpu bench clean
+.PHONY: help setup checkpoints demo serve test check loadtest abuse gpu vllm bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -42,7 +42,7 @@ check: setup ## lint, types and contracts: fast, before every commit
 
 test: checkpoints check ## every test that needs no GPU, the real server included
 	@$(BIN)/python scripts/fetch_checkpoints.py --profile tiny --only whisper_multilingual
-	@$(BIN)/pytest -m "not gpu"
+	@$(BIN)/pytest -m "not gpu and not vllm"
 	@echo "make test: all passed"
 
 loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed
@@ -54,6 +54,17 @@ abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tabl
 gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; about nine minutes
 	@$(BIN)/python scripts/check_gpu.py
 
+# vLLM wants numpy 2 and a torch of its own, so it has an environment of its own. Its tests need no server.
+.venv-vllm/installed: .venv/installed requirements.vllm.lock pyproject.toml
+	@echo "tritone: creating .venv-vllm and installing about 6 GB of pinned packages; a minute from a fast index"
+	@$(BIN)/uv venv --quiet --allow-existing --python $(BIN)/python .venv-vllm
+	@$(BIN)/uv pip install --python .venv-vllm/bin/python --no-deps --require-hashes --requirement requirements.vllm.lock
+	@$(BIN)/uv pip install --python .venv-vllm/bin/python --no-deps --build-constraint requirements.lock --editable .
+	@touch $@
+
+vllm: checkpoints .venv-vllm/installed ## the second engine of llava against the first, in .venv-vllm; three minutes
+	@.venv-vllm/bin/python -m pytest -m vllm tests/vllm_engine
+
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=1000 $(BIN)/python loadtest/bench/transcribe_overhead.py
@@ -64,5 +75,5 @@ bench: checkpoints ## measure the server against the same work in one process
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 	@$(BIN)/python loadtest/bench/stable_diffusion.py
 
-clean: ## remove .venv, checkpoints and everything that was generated
-	rm -rf .venv .checkpoints .tritone demo_output
+clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
+	rm -rf .venv .venv-vllm .checkpoints .tritone demo_output

@@ -9,17 +9,20 @@ from tritone.serving.threads import in_thread
 
 class Settings(serving.DoorSettings):
     checkpoint: str
+    engine: str
     dtype: str
     quantization: str
     attn_implementation: str
     device_map: str
     cuda_graphs: bool
+    tensor_parallel_size: int
     slots: int
     max_length: int
     max_queue: int
     prefill_chunk: int
     stream_interval_ms: int
     memory_reserve: float
+    enable_prefix_caching: bool
     max_characters: int
     max_pictures: int
     max_image_bytes: int
@@ -42,11 +45,14 @@ class TritonPythonModel:
         self.triton.publish(self.llava.engine.statistics.measurements)
         self.triton.watch(self.llava.engine.fault)
         self.triton.probe(self.llava.say_something)
-        at_once = settings.at_once or self.llava.engine.decoder.cache.slots
+        at_once = settings.at_once or self.llava.engine.statistics.slots
         self.triton.open_door(settings.model_copy(update={"at_once": at_once}))
 
     def execute(self, requests):
         self.triton.stream(requests, self._answer)
+
+    def finalize(self):
+        self.llava.close()
 
     async def _answer(self, **inputs):
         chat = await in_thread(self.llava.prepare, **inputs)

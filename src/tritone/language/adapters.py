@@ -31,13 +31,11 @@ class Adapters:
 
         Raises: ValueError: a folder that cannot be served, by name.
         """
-        folders = sorted(file.parent for file in directory.glob("*/adapter_config.json"))
+        folders = find(directory)
         wrapped: PeftModel | None = None
         for folder in folders:
-            try:
+            with naming(folder):
                 wrapped = _put_in(model, wrapped, folder)
-            except Exception as error:
-                raise ValueError(f"adapter '{folder.name}' ({folder}) cannot be served: {error}") from error
         adapters = cls([folder.name for folder in folders])
         for module in _changed(model) if folders else ():
             module.register_forward_pre_hook(adapters._name_rows, with_kwargs=True)
@@ -63,11 +61,31 @@ class Adapters:
         return args, {**kwargs, "adapter_names": self._rows or [_PEFT_BASE] * len(args[0])}
 
 
+def find(directory: Path) -> list[Path]:
+    """Every PEFT LoRA folder `directory/<name>`, sorted.
+
+    Raises: ValueError: a folder that cannot be served, by name.
+    """
+    folders = sorted(file.parent for file in directory.glob("*/adapter_config.json"))
+    for folder in folders:
+        with naming(folder):
+            _check(folder)
+    return folders
+
+
+@contextmanager
+def naming(folder: Path) -> Iterator[None]:
+    """Raises: ValueError: whatever goes wrong in the context, with the adapter's name."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"adapter '{folder.name}' ({folder}) cannot be served: {error}") from error
+
+
 def _put_in(model: Any, wrapped: "PeftModel | None", folder: Path) -> "PeftModel":
     """The model with one adapter more; `wrapped` is what it was with those before."""
     from peft import PeftModel
 
-    _check(folder)
     device = str(model.device)  # PEFT's own choice is the first GPU, be the model on it or not
     if wrapped is None:
         return PeftModel.from_pretrained(model, str(folder), folder.name, torch_device=device)

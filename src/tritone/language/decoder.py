@@ -45,10 +45,7 @@ class Decoder:
         self.model, self.adapters = model, adapters
         self._text: Any = model.model.language_model
         config = self._text.config
-        context = int(config.max_position_embeddings)
-        if length > context:
-            raise NotServed(f"max_length is {length}, the checkpoint's context is {context} tokens")
-        length = length or context
+        length = length_within(config, length)
         _check(config, self._text, length)
         devices = [next(layer.parameters()).device for layer in self._text.layers]
         self.budgets = [] if slots else _budgets(model, devices, length, memory_reserve)
@@ -69,6 +66,16 @@ class Decoder:
             self.graphs.capture(self._capture)
             if self._capture:  # they were tried in all slots
                 self.cache.write(0, [self.cache.spare] * self.cache.slots, 1)
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+        weights: int = self.model.get_memory_footprint()  # type: ignore[no-untyped-call]
+        why = f", as many as fit: {'; '.join(map(str, self.budgets))}" if self.budgets else ""
+        return (
+            f"weights {weights / 2**20:,.0f} MiB, cache {self.cache.nbytes / 2**20:,.0f} MiB "
+            f"({self.cache.slots} slots of {self.cache.length} tokens{why}), "
+            f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
+        )
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:
         """A prompt as the language model gets it, (length, hidden), the pictures at their places.
@@ -143,6 +150,17 @@ class Decoder:
                     position_embeddings=angles,
                 )
             return self._text.norm(hidden)  # type: ignore[no-any-return]
+
+
+def length_within(config: Any, length: int) -> int:
+    """Tokens of prompt and answer together: `length`, or the whole context of a language model's config where it is 0.
+
+    Raises: NotServed: it is over the context.
+    """
+    context = int(config.max_position_embeddings)
+    if length > context:
+        raise NotServed(f"max_length is {length}, the checkpoint's context is {context} tokens")
+    return length or context
 
 
 def _budgets(

@@ -65,6 +65,15 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
+    @property
+    def length(self) -> int:
+        """Tokens of a prompt and its answer together, at most."""
+        return self.decoder.cache.length
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+        return self.decoder.describe()
+
     def submit(self, prompt: Prompt, interval_s: float = 0.0) -> Answer:
         """Ask for an answer, from a running event loop.
 

@@ -1,7 +1,7 @@
 """LLaVA: questions about pictures, and conversation. Any checkpoint of LlavaForConditionalGeneration.
 
 A caller's words and pictures become a `Chat` (checked, decoded, tokenised), and `Llava.stream` turns that into
-pieces of answer; many are answered together by the engine. This file knows nothing of Triton.
+pieces of answer; many are answered together by the engine, ours or vLLM's. This file knows nothing of Triton.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from typing import get_args
 
 import torch
 from PIL import Image
-from transformers import LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import GenerationConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
-from tritone.cuda_graphs import Capture, capture_on
+from tritone.cuda_graphs import capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
@@ -25,7 +25,7 @@ from tritone.language.decoder import Decoder
 from tritone.language.detokenizer import Detokenizer, Unit
 from tritone.language.engine import Engine
 from tritone.language.sampling import Sampling
-from tritone.language.token_stream import Prompt
+from tritone.language.token_stream import AnyEngine, Prompt
 from tritone.media import image as images
 from tritone.precision import quantization_config, torch_dtype
 
@@ -47,13 +47,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Loading:
-    """How the weights are held."""
+    """Who computes, and how the weights are held."""
 
+    engine: str = "torch"  # ours; or "vllm"
     dtype: str = "auto"  # fp16 on a GPU, fp32 on a CPU; or "float32", "float16", "bfloat16"
-    quantization: str = "none"  # or "int8", "nf4": the language model's, by bitsandbytes
+    quantization: str = "none"  # or, the language model's by bitsandbytes: "int8", "nf4"; by vLLM: "fp8"
     attn_implementation: str = "sdpa"  # or "eager"
     device_map: str = "none"  # all on one device; or "auto", "balanced", "sequential": spread over the machine's GPUs
     cuda_graphs: bool = True  # on a GPU: each decoding step is one launch
+    tensor_parallel_size: int = 1  # vLLM's: GPUs that share each layer
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Capacity:
     prefill_chunk: int = 512  # tokens of prompts between two tokens of the answers in progress
     stream_interval_ms: int = 0  # token streams: a response at most this often; each costs a trip between processes
     memory_reserve: float = 0.1  # where slots is 0: the share of the GPU for passes, CUDA itself and other models
+    enable_prefix_caching: bool = False  # vLLM's: what two prompts begin with is computed once
 
 
 WHOLE = Loading()
@@ -96,32 +99,46 @@ class Piece:
     completion_tokens: int
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a folder says besides the weights."""
+
+    folder: Path
+    config: LlavaConfig
+    processor: LlavaProcessor
+    eos: frozenset[int]  # tokens that end an answer
+
+    @classmethod
+    def read(cls, folder: Path) -> "Checkpoint":
+        """Raises: NotServed: a checkpoint of another kind, or one without an end-of-text token."""
+        _check_kind(folder)
+        config = LlavaConfig.from_pretrained(folder, local_files_only=True)
+        processor = LlavaProcessor.from_pretrained(folder, local_files_only=True)
+        return cls(folder, config, processor, _end_of_text(folder, config, processor))
+
+
 class Llava:
     """A LLaVA checkpoint in memory, answering many at a time."""
 
     def __init__(
         self,
-        model: LlavaForConditionalGeneration,
-        processor: LlavaProcessor,
-        limits: Limits,
-        capacity: Capacity,
+        checkpoint: Checkpoint,
+        engine: AnyEngine,
         adapters: Adapters,
-        capture: Capture | None = None,
+        limits: Limits,
+        stream_interval_ms: int = 0,
     ) -> None:
-        self.processor, self.limits, self.adapters = processor, limits, adapters
-        self._eos = _end_of_text(model, processor)
-        self._template = ChatTemplate(processor)
-        self._controls = _controls(processor)
-        self._image_token = int(model.config.image_token_id)
-        self._weights: int = model.get_memory_footprint()  # type: ignore[no-untyped-call]
-        decoder = Decoder(model, adapters, capacity.slots, capacity.max_length, capacity.memory_reserve, capture)
+        self.processor, self.engine, self.limits, self.adapters = checkpoint.processor, engine, limits, adapters
+        self._eos = checkpoint.eos
+        self._template = ChatTemplate(self.processor)
+        self._controls = _controls(self.processor)
+        self._image_token = int(checkpoint.config.image_token_id)
         self._picture_tokens = self._count_picture_tokens()
         # Beside the pictures there is at least a word of the question and a token of the answer.
-        self._max_pictures = min(limits.max_pictures, (decoder.cache.length - 2) // self._picture_tokens)
-        self.engine = Engine(decoder, self._eos, capacity.max_queue, capacity.prefill_chunk)
+        self._max_pictures = min(limits.max_pictures, (engine.length - 2) // self._picture_tokens)
         # Full-size pictures in memory: one. Requests are prepared on many threads.
         self._decoding = threading.Semaphore(1)
-        self._interval_s = capacity.stream_interval_ms / 1000
+        self._interval_s = stream_interval_ms / 1000
 
     @classmethod
     def load(
@@ -136,25 +153,15 @@ class Llava:
         """Read a checkpoint folder and answer once, so that the first caller finds it warm.
 
         Args:
-            device: "cpu" or "cuda:N".
+            device: "cpu", "cuda:N" or "cuda".
             adapters: folder of PEFT LoRA folders, each served under its name.
 
-        Raises: NotServed: a checkpoint of another kind, one without an end-of-text token, or one that does not fit.
+        Raises: NotServed: a checkpoint of another kind, one without an end-of-text token, one that does not fit, or
+            settings that the engine does not have.
         """
-        _check_kind(directory)
-        dtype = torch_dtype(loading.dtype, device)
-        model = LlavaForConditionalGeneration.from_pretrained(
-            directory,
-            dtype=dtype,
-            quantization_config=quantization_config(loading.quantization, dtype),
-            attn_implementation=loading.attn_implementation,
-            device_map={"": device} if loading.device_map == "none" else loading.device_map,
-            local_files_only=True,
-            use_safetensors=True,
-        )
-        processor = LlavaProcessor.from_pretrained(directory, local_files_only=True)
-        served = Adapters.load(model, adapters) if adapters else Adapters()
-        llava = cls(model.train(False), processor, limits, capacity, served, capture_on(device, loading.cuda_graphs))
+        checkpoint = Checkpoint.read(directory)
+        engine, served = _load(checkpoint, device, limits, loading, capacity, adapters)
+        llava = cls(checkpoint, engine, served, limits, capacity.stream_interval_ms)
         asyncio.run(llava.say_something())
         return llava
 
@@ -165,16 +172,9 @@ class Llava:
 
     def describe(self) -> str:
         """What is in memory, for the log."""
-        cache, budgets = self.engine.decoder.cache, self.engine.decoder.budgets
-        why = f", as many as fit: {'; '.join(map(str, budgets))}" if budgets else ""
         names = ", ".join(self.adapters.names) or "none"
-        graphs = self.engine.decoder.graphs
-        return (
-            f"weights {self._weights / 2**20:,.0f} MiB, cache {cache.nbytes / 2**20:,.0f} MiB "
-            f"({cache.slots} slots of {cache.length} tokens{why}), "
-            f"pictures: at most {self._max_pictures} of {self._picture_tokens} tokens, adapters: {names}, "
-            f"CUDA graphs: {len(graphs) or f'none ({graphs.without})'}"
-        )
+        pictures = f"at most {self._max_pictures} of {self._picture_tokens} tokens"
+        return f"{self.engine.describe()}, pictures: {pictures}, adapters: {names}"
 
     def close(self) -> None:
         """Stop answering."""
@@ -219,7 +219,7 @@ class Llava:
         self._check_pixels(image_bytes or [])
         written = self._template.write(turns)
         input_ids, pixel_values = self._tokenise(written, [self._look(data) for data in image_bytes or []])
-        most = self.engine.decoder.cache.length
+        most = self.engine.length
         if len(input_ids) + max_tokens > most:
             raise InvalidInput(
                 f"the prompt's {len(input_ids)} tokens and max_tokens {max_tokens} exceed the {most} of the model"
@@ -330,9 +330,12 @@ def _check_kind(directory: Path) -> None:
         raise NotServed(f"the checkpoint's model_type is '{kind}', must be '{LlavaConfig.model_type}'")
 
 
-def _end_of_text(model: LlavaForConditionalGeneration, processor: LlavaProcessor) -> frozenset[int]:
+def _end_of_text(folder: Path, config: LlavaConfig, processor: LlavaProcessor) -> frozenset[int]:
     """The tokens that end an answer: those of generation_config.json and the tokenizer's own."""
-    named = model.generation_config.eos_token_id
+    try:
+        named = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+    except OSError:  # the folder has none
+        named = GenerationConfig.from_model_config(config).eos_token_id
     tokens = {*(named if isinstance(named, list) else [named]), processor.tokenizer.eos_token_id} - {None}
     if not tokens:
         raise NotServed(
@@ -340,6 +343,43 @@ def _end_of_text(model: LlavaForConditionalGeneration, processor: LlavaProcessor
             "neither generation_config.json nor its tokenizer has an eos_token"
         )
     return frozenset(map(int, tokens))
+
+
+def _load(
+    checkpoint: Checkpoint, device: str, limits: Limits, loading: Loading, capacity: Capacity, adapters: Path | None
+) -> tuple[AnyEngine, Adapters]:
+    """The engine that `loading` names, with the weights and the adapters in it.
+
+    Raises: NotServed: as `Llava.load`.
+    """
+    if loading.engine == "vllm":
+        from tritone.language.vllm import loading as vllm
+
+        return vllm.load(checkpoint, device, limits.max_pictures, loading, capacity, adapters)
+    if loading.engine != "torch":
+        raise NotServed(f"engine is '{loading.engine}', must be torch or vllm")
+    if loading.tensor_parallel_size != 1:
+        raise NotServed(f"tensor_parallel_size is {loading.tensor_parallel_size}, which takes engine vllm")
+    dtype = torch_dtype(loading.dtype, device)
+    model = LlavaForConditionalGeneration.from_pretrained(
+        checkpoint.folder,
+        dtype=dtype,
+        quantization_config=quantization_config(loading.quantization, dtype),
+        attn_implementation=loading.attn_implementation,
+        device_map={"": device} if loading.device_map == "none" else loading.device_map,
+        local_files_only=True,
+        use_safetensors=True,
+    )
+    served = Adapters.load(model, adapters) if adapters else Adapters()
+    decoder = Decoder(
+        model.train(False),
+        served,
+        capacity.slots,
+        capacity.max_length,
+        capacity.memory_reserve,
+        capture_on(device, loading.cuda_graphs),
+    )
+    return Engine(decoder, checkpoint.eos, capacity.max_queue, capacity.prefill_chunk), served
 
 
 def _controls(processor: LlavaProcessor) -> list[str]:

@@ -6,12 +6,13 @@ The engine calls `deliver`, which never waits; each caller reads its `Answer` on
 import asyncio
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import torch
 
+from tritone.language.engine_statistics import Statistics
 from tritone.language.sampling import Sampling
 
 Reason = Literal["", "stop", "length"]
@@ -41,10 +42,14 @@ class Answer:
     """A request under way, for the caller's event loop: `with engine.submit(prompt) as answer: async for … in answer`.
 
     Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
+
+    Args:
+        leave: called by the loop when the caller leaves before the end; for an engine that does not look at `left`.
     """
 
-    def __init__(self, prompt: Prompt, interval_s: float) -> None:
+    def __init__(self, prompt: Prompt, interval_s: float, leave: "Callable[[Answer], None] | None" = None) -> None:
         self.prompt, self.loop = prompt, asyncio.get_running_loop()
+        self._leave = leave
         self.interval_s = interval_s
         self.started = time.monotonic()
         self.left = False  # the caller is gone; written by the loop, read by the engine
@@ -60,6 +65,8 @@ class Answer:
 
     def __exit__(self, *_: object) -> None:
         self.left = not self._reason
+        if self.left and self._leave:
+            self._leave(self)
 
     async def __aiter__(self) -> AsyncIterator[Tokens]:
         """The tokens as they come. Raises what went wrong in the engine."""
@@ -105,3 +112,28 @@ def deliver(events: Sequence[Event]) -> None:
 def _put(events: Sequence[Event]) -> None:
     for answer, token, reason, error in events:
         answer.put(token, reason, error)
+
+
+class AnyEngine(Protocol):
+    """What `Llava` needs of an engine: `tritone.language.engine`, or `tritone.language.vllm.engine`."""
+
+    statistics: Statistics
+
+    @property
+    def length(self) -> int:
+        """Tokens of a prompt and its answer together, at most."""
+
+    def submit(self, prompt: Prompt, interval_s: float = 0.0) -> Answer:
+        """Ask for an answer, from a running event loop; its tokens are given out at most every `interval_s`.
+
+        Raises: Unavailable: every slot and every place in the queue is taken.
+        """
+
+    def fault(self) -> str:
+        """Why this engine must be replaced; "" while it is well."""
+
+    def describe(self) -> str:
+        """What is in memory, for the log."""
+
+    def close(self) -> None:
+        """Stop; answers in progress fail with Unavailable."""

@@ -34,7 +34,7 @@ SMALL = GIB // 2  # what a batch of an encoder takes
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
 A_LATENT, A_PIXEL = 16, 16
 HALF = 2  # bytes of a float16
-BYTES = {"int8": 1.0, "nf4": 0.6, "float32": 4.0}  # of a weight; nf4 with its scales. All others: HALF
+BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 0.6, "float32": 4.0}  # of a weight; nf4 with its scales. All others: HALF
 # Folders of a diffusers checkpoint that each model loads; other checkpoints are loaded as a whole.
 PARTS = {
     "sd_text_encoder": ("text_encoder",),

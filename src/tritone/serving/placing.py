@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from tritone import device
 
-# A model's parameter: how a network is spread over the machine's GPUs (accelerate's device_map); "none": not at all.
-DEVICE_MAP = "device_map"
+# A model's parameters that spread a network over the machine's GPUs, and what they say where it is not: accelerate's
+# device_map, and how many of them vLLM shares each layer among.
+SPREADS = {"device_map": "none", "tensor_parallel_size": "1"}
 
 
 def device_of(args: Mapping[str, str], parameters: Mapping[str, str]) -> str:
@@ -20,12 +21,13 @@ def device_of(args: Mapping[str, str], parameters: Mapping[str, str]) -> str:
 
     Raises: ValueError: a network is to be spread over GPUs by an instance that Triton makes once for each of them.
     """
-    kind, spread = args["model_instance_kind"], parameters.get(DEVICE_MAP, "none")
-    if spread != "none" and kind != "MODEL":
-        raise ValueError(
-            f"{DEVICE_MAP} of model '{args['model_name']}' is '{spread}', which spreads one network over all GPUs, "
-            f"but its instance_group is KIND_{kind}: write KIND_MODEL and count: 1"
-        )
+    kind = args["model_instance_kind"]
+    for name, alone in SPREADS.items():
+        if kind != "MODEL" and (spread := parameters.get(name, alone)) != alone:
+            raise ValueError(
+                f"{name} of model '{args['model_name']}' is '{spread}', which spreads one network over GPUs, "
+                f"but its instance_group is KIND_{kind}: write KIND_MODEL and count: 1"
+            )
     if kind == "GPU":
         return device.choose(f"cuda:{args['model_instance_device_id']}")
     return device.choose("cuda" if kind == "MODEL" and _has_gpu() else "cpu")

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from fakes.fake_graph import FakeCapture
-from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlavaForConditionalGeneration
 
 from lessons.shape_questions import ask
 from tritone import checkpoints, device
 from tritone.errors import Unavailable
-from tritone.language.adapters import Adapters
 from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
 from tritone.language.sampling import Sampling
@@ -45,11 +44,11 @@ def plain():
 
 
 @pytest.fixture(scope="module")
-def graphed(model):
+def graphed():
     """Its steps are graphs, by a stand-in for CUDA's: of 1, 2, 4 or 8 rows, looking at 256 columns and more."""
-    processor = LlavaProcessor.from_pretrained(checkpoints.path("llava"))
-    llava = Llava(model, processor, LIMITS, CAPACITY, Adapters(), FakeCapture())
-    asyncio.run(llava.say_something())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tritone.language.llava.capture_on", lambda *_: FakeCapture())
+        llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=CAPACITY)
     assert "CUDA graphs: 16" in llava.describe()
     yield llava
     llava.close()

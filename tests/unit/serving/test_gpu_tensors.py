@@ -115,7 +115,8 @@ def test_without_a_gpu_it_computes_on_the_processor(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["GPU", "CPU"])
-def test_one_network_on_all_gpus_is_not_made_once_for_each(card, kind):
-    with pytest.raises(ValueError, match=f"^device_map of model 'm' is 'balanced'.* is KIND_{kind}: write KIND_MODEL"):
-        model(kind, device_map="balanced")
-    assert model(kind, device_map="none").device == {"GPU": "cuda:0", "CPU": "cpu"}[kind]
+@pytest.mark.parametrize(("name", "spread"), [("device_map", "balanced"), ("tensor_parallel_size", "2")])
+def test_one_network_on_several_gpus_is_not_made_once_for_each(card, kind, name, spread):
+    with pytest.raises(ValueError, match=f"^{name} of model 'm' is '{spread}'.* is KIND_{kind}: write KIND_MODEL"):
+        model(kind, **{name: spread})
+    assert model(kind, device_map="none", tensor_parallel_size="1").device == {"GPU": "cuda:0", "CPU": "cpu"}[kind]
