@@ -49,22 +49,21 @@ class AsyncLLM:
 
     async def generate(self, prompt, params, request_id, *, lora_request=None):
         self.asked.append((prompt, params, lora_request))
-        try:
-            for number, said in enumerate(self.script, 1):
-                await self.gate.wait()
-                await asyncio.sleep(0)
-                if isinstance(said, Exception):
-                    raise said
-                if isinstance(said, SimpleNamespace):
-                    yield said
-                    continue
-                stopped = said[-1] in params.stop_token_ids
-                yield output(said, "stop" if stopped else "length" if number == len(self.script) else None)
-                if stopped:
-                    return
-        except (asyncio.CancelledError, GeneratorExit):
-            self.aborted.append(request_id)
-            raise
+        for number, said in enumerate(self.script, 1):
+            await self.gate.wait()
+            await asyncio.sleep(0)
+            if isinstance(said, Exception):
+                raise said
+            if isinstance(said, SimpleNamespace):
+                yield said
+                continue
+            stopped = said[-1] in params.stop_token_ids
+            yield output(said, "stop" if stopped else "length" if number == len(self.script) else None)
+            if stopped:
+                return
+
+    async def abort(self, request_id):
+        self.aborted.append(request_id)
 
     async def add_lora(self, request):
         self.adapters.append(request.lora_name)

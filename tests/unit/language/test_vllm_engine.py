@@ -134,6 +134,21 @@ def test_a_caller_who_leaves_aborts_his_request_at_once(make):
     assert engine.statistics.cancelled == 2
 
 
+def test_callers_who_leave_as_soon_as_they_asked_hold_no_slot(make):
+    """Their tasks are cancelled before they begin."""
+    engine = make(*ENDLESS, slots=2, max_queue=20)
+
+    async def run():
+        for answer in [engine.submit(prompt()) for _ in range(20)]:
+            with answer:
+                pass
+
+    asyncio.run(run())
+    assert idle(engine)
+    assert (engine.statistics.cancelled, engine.statistics.failed) == (20, 0)
+    assert (engine.statistics.active, engine.statistics.queued) == (0, 0)
+
+
 def test_an_answer_that_was_enough_is_finished_and_not_cancelled(make):
     engine = make(*ENDLESS)
 

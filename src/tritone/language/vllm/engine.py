@@ -47,6 +47,7 @@ class VllmEngine:
         self._closed = False
         self._tasks: dict[Answer, asyncio.Task[None]] = {}  # this and what follows: the loop's alone
         self._unheard: set[Answer] = set()  # before their first token
+        self._whole: set[Answer] = set()  # with their last
         self._events: list[Event] = []  # of this step, not delivered yet
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine", daemon=True)
@@ -114,7 +115,8 @@ class VllmEngine:
 
     def _begin(self, answer: Answer) -> None:
         self._unheard.add(answer)
-        self._tasks[answer] = self._loop.create_task(self._answer(answer))
+        task = self._tasks[answer] = self._loop.create_task(self._answer(answer))
+        task.add_done_callback(lambda task: self._end_answer(answer, task))  # a task may be cancelled before it begins
         self._measure()
 
     def _cancel(self, answer: Answer) -> None:
@@ -122,26 +124,17 @@ class VllmEngine:
             task.cancel()
 
     async def _answer(self, answer: Answer) -> None:
-        """Pass on an answer from its first token to its last. Whatever ends it, the caller is told."""
-        whole = False
-        try:
-            async with aclosing(self._ask(self._llm, answer.prompt)) as outputs:
-                async for output in outputs:
-                    whole = self._say(answer, output.outputs[0])
-                    if answer.left:  # his loop was closed under him, so nobody else said it
-                        break
-            if not whole and not answer.left:
-                raise Unavailable("vLLM ended an answer without a reason")
-        except asyncio.CancelledError:
-            if not whole and not answer.left:
-                self._fail(answer, Unavailable("the engine was closed"))
-        except Exception as error:
-            self._fail(answer, Unavailable(self.fault()) if self.fault() else error)
-        finally:
-            self._forget(answer, whole)
+        """Pass on an answer from its first token to its last."""
+        async with aclosing(self._ask(self._llm, answer.prompt)) as outputs:
+            async for output in outputs:
+                self._say(answer, output.outputs[0])
+                if answer.left:  # his loop was closed under him, so nobody else said it
+                    return
+        if answer not in self._whole:
+            raise Unavailable("vLLM ended an answer without a reason")
 
-    def _say(self, answer: Answer, said: Any) -> bool:
-        """Hand over the tokens of vLLM's `CompletionOutput`; True if they are the last, for which it has a word."""
+    def _say(self, answer: Answer, said: Any) -> None:
+        """Hand over the tokens of vLLM's `CompletionOutput`; it has a word for why they are the last."""
         word, ids = said.finish_reason, list(said.token_ids)
         if word and (word not in REASONS or not ids):
             raise Unavailable(f"vLLM ended an answer ({word})")
@@ -150,7 +143,8 @@ class VllmEngine:
         reason = REASONS[word] if word else ""
         for place, token in enumerate(ids, 1):
             self._put((answer, token, reason if place == len(ids) else "", None))
-        return bool(reason)
+        if reason:
+            self._whole.add(answer)
 
     def _hear(self, answer: Answer) -> None:
         """Count a first token."""
@@ -159,18 +153,21 @@ class VllmEngine:
         self.statistics.first_tokens += 1
         self.statistics.first_token_s += time.monotonic() - answer.started
 
-    def _fail(self, answer: Answer, error: Exception) -> None:
-        self.statistics.failed += 1
-        self._put((answer, -1, "", error))
-
-    def _forget(self, answer: Answer, whole: bool) -> None:
-        finished = whole or (answer.left and answer.enough)
+    def _end_answer(self, answer: Answer, task: asyncio.Task[None]) -> None:
+        """Count an answer. Whatever ended it, the caller is told."""
+        error = Unavailable("the engine was closed") if task.cancelled() else task.exception()
+        finished = answer in self._whole or (answer.left and answer.enough)
         self.statistics.finished += finished
-        self.statistics.cancelled += answer.left and not finished
+        if answer.left:
+            self.statistics.cancelled += not finished
+        elif isinstance(error, Exception) and not finished:
+            self.statistics.failed += 1
+            self._put((answer, -1, "", Unavailable(self.fault()) if self.fault() else error))
         with self._guard:
             self._count -= 1
         self._tasks.pop(answer)
         self._unheard.discard(answer)
+        self._whole.discard(answer)
         self._measure()
 
     def _measure(self) -> None:

@@ -1,8 +1,10 @@
 """What `Llava` asks for, in vLLM's words."""
 
+import asyncio
 import hashlib
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import torch
@@ -23,16 +25,21 @@ class Requests:
     def __init__(self, image_token: int, eos: Iterable[int], adapters: Mapping[str, Any]) -> None:
         self.image_token, self.eos, self.adapters = image_token, sorted(eos), adapters
 
-    def ask(self, llm: Any, prompt: Prompt) -> AsyncGenerator[Any, None]:
+    async def ask(self, llm: Any, prompt: Prompt) -> AsyncGenerator[Any, None]:
         """vLLM's `RequestOutput`s of an answer, each with the tokens since the one before.
 
         Greedy answers are those of our own engine. A seed draws the same in every answer that vLLM gives, but not what
         it draws in our engine: the two turn random numbers into tokens in ways of their own.
         """
-        outputs: AsyncGenerator[Any, None] = llm.generate(
-            self._input(prompt), self._options(prompt), uuid.uuid4().hex, lora_request=self.adapters.get(prompt.adapter)
-        )
-        return outputs
+        name, adapter = uuid.uuid4().hex, self.adapters.get(prompt.adapter)
+        asked = llm.generate(self._input(prompt), self._options(prompt), name, lora_request=adapter)
+        try:
+            async with aclosing(asked) as outputs:
+                async for output in outputs:
+                    yield output
+        except (asyncio.CancelledError, GeneratorExit):
+            await llm.abort(name)  # `generate` forgets to where the caller leaves while it is handing the prompt over
+            raise
 
     def _options(self, prompt: Prompt) -> Any:
         """vLLM's `SamplingParams`. Text is made, and stop strings are found, by our own detokenizer."""
