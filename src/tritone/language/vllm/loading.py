@@ -55,7 +55,7 @@ def load(
     os.environ.update(
         {OWNER: str(os.getpid())} | {key: os.environ.get(key, value) for key, value in ENVIRONMENT.items()}
     )
-    settings = arguments(checkpoint, device, max_pictures, loading, capacity) | _lora(folders)
+    settings = arguments(checkpoint, device, max_pictures, loading, capacity) | _lora(folders, device)
     requests = _lora_requests(folders)
 
     async def start() -> Any:
@@ -135,17 +135,19 @@ def _check(device: str, loading: "Loading", capacity: "Capacity") -> None:
         raise NotServed("slots is 0, as many as fit, which can be told of a GPU only, not of 'cpu': say how many")
 
 
-def _lora(folders: Sequence[Path]) -> dict[str, Any]:
+def _lora(folders: Sequence[Path], device: str) -> dict[str, Any]:
     """Those of the arguments that are about adapters."""
     if not folders:
         return {}
     rank = max(_rank(folder) for folder in folders)
     if rank > RANKS[-1]:
         raise NotServed(f"an adapter's rank is {rank}, vLLM has at most {RANKS[-1]}")
+    # On a processor vLLM gives rows without an adapter the last place, which so must stay empty.
+    places = len(folders) + 1 if device == "cpu" else min(len(folders), MOST_ADAPTERS)
     return {
         "enable_lora": True,
-        "max_loras": min(len(folders), MOST_ADAPTERS),
-        "max_cpu_loras": len(folders),
+        "max_loras": places,
+        "max_cpu_loras": max(places, len(folders)),
         "max_lora_rank": next(each for each in RANKS if each >= rank),
         "enable_tower_connector_lora": any(map(_sees, folders)),
     }
