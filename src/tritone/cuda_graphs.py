@@ -6,7 +6,8 @@ than those of its capture, against the work itself.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Generic, TypeVar
 
 import torch
 
@@ -14,6 +15,9 @@ FAR = 0.05  # of a result's norm: rounding moves it by a fiftieth of that, other
 
 Work = Callable[[], None]
 Capture = Callable[[Work], Work]  # takes note of what the work launches; what it returns launches that again
+Key = TypeVar("Key")
+Graph = TypeVar("Graph")
+Shapes = tuple[torch.Size, ...]
 
 
 class CudaCapture:
@@ -48,10 +52,35 @@ def capture_on(device: str, wanted: bool) -> Capture | None:
     return CudaCapture(device) if wanted and device.startswith("cuda") else None
 
 
-class Graphed:
-    """A function of tensors that is one launch for the shapes of its examples. It may be called from any thread.
+class GraphSet(Generic[Key, Graph]):
+    """Graphs, by what they are for: all that are wanted, or none, and `without` says why."""
 
-    Where one of the graphs computes something else, or cannot be captured, there are none, and `without` says why.
+    def __init__(self) -> None:
+        self._graphs: dict[Key, Graph] = {}
+        self.without = ""
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def describe(self) -> str:
+        """How many there are, for the log."""
+        return f"CUDA graphs: {len(self) or f'none ({self.without})'}"
+
+    def _fill(self, capture: Capture | None, keys: Iterable[Key], make: Callable[[Capture, Key], Graph]) -> None:
+        """Where one of them computes something else, or cannot be captured, there are none."""
+        if capture is None:
+            self.without = "they are off, or there is no GPU"
+            return
+        try:
+            for key in keys:
+                self._graphs[key] = make(capture, key)
+        except Exception as error:
+            self._graphs.clear()
+            self.without = f"{type(error).__name__}: {error}"
+
+
+class Graphed(GraphSet[Shapes, "_Graph"]):
+    """A function of tensors that is one launch for the shapes of its examples. It may be called from any thread.
 
     Args:
         function: of tensors, to one tensor; it may use nothing else that changes.
@@ -64,21 +93,10 @@ class Graphed:
         examples: Sequence[Sequence[torch.Tensor]],
         capture: Capture | None,
     ) -> None:
+        super().__init__()
         self._function = function
-        self._graphs: dict[tuple[torch.Size, ...], _Graph] = {}
-        self.without = ""  # why there are none
-        if capture is None:
-            self.without = "they are off, or there is no GPU"
-            return
-        try:
-            for inputs in examples:
-                self._graphs[_shapes(inputs)] = _Graph(function, inputs, capture)
-        except Exception as error:
-            self._graphs.clear()
-            self.without = f"{type(error).__name__}: {error}"
-
-    def __len__(self) -> int:
-        return len(self._graphs)
+        given = {_shapes(inputs): inputs for inputs in examples}
+        self._fill(capture, given, lambda capture, shapes: _Graph(function, given[shapes], capture))
 
     def __call__(self, *inputs: torch.Tensor) -> torch.Tensor:
         """As the function's own; the result is the caller's."""
@@ -114,5 +132,5 @@ def must_be_near(found: torch.Tensor, expected: torch.Tensor, which: str) -> Non
         raise ArithmeticError(f"the graph {which} computes something else")
 
 
-def _shapes(inputs: Sequence[torch.Tensor]) -> tuple[torch.Size, ...]:
+def _shapes(inputs: Sequence[torch.Tensor]) -> Shapes:
     return tuple(each.shape for each in inputs)

@@ -108,7 +108,7 @@ class UNet:
 
     def describe(self) -> str:
         """What is in memory, for the log."""
-        return f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
+        return self.graphs.describe()
 
     def _usual(self) -> tuple[torch.Tensor, ...]:
         side, device = self.network.config.sample_size, self.network.device

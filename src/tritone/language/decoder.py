@@ -73,8 +73,7 @@ class Decoder:
         why = f", as many as fit: {'; '.join(map(str, self.budgets))}" if self.budgets else ""
         return (
             f"weights {weights / 2**20:,.0f} MiB, cache {self.cache.nbytes / 2**20:,.0f} MiB "
-            f"({self.cache.slots} slots of {self.cache.length} tokens{why}), "
-            f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
+            f"({self.cache.slots} slots of {self.cache.length} tokens{why}), {self.graphs.describe()}"
         )
 
     def embed(self, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, adapter: str) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tritone.cuda_graphs import Capture, Work, must_be_near
+from tritone.cuda_graphs import Capture, GraphSet, Work, must_be_near
 
 # Rows and columns of the cache that graphs are made for, as far as a cache has them, and all that it has. A step reads
 # all weights, whatever its rows: so there are few of them where weights are most of what is read.
@@ -20,7 +20,7 @@ LENGTHS = (256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192, 12288, 16384
 Step = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 
-class Graphs:
+class Graphs(GraphSet[tuple[int, int], Work]):
     """The graphs of one network's decoding step over the first slots of its cache; none before `capture`.
 
     A step with fewer rows than its graph is filled up with rows at `spare`, a column of the cache in which anything may
@@ -34,16 +34,12 @@ class Graphs:
     def __init__(
         self, step: Step, rows: int, length: int, vocabulary: int, spare: int, device: torch.device | str
     ) -> None:
+        super().__init__()
         self._step, self._spare = step, spare
         self._rows, self._lengths = _up_to(rows, ROWS), _up_to(length, LENGTHS)
         self._inputs = torch.zeros(rows, 2, dtype=torch.int64, device=device)  # of each row: its token, its place
         # Outside of the pool, so that no other graph writes here.
         self._logits = torch.zeros(rows, vocabulary, device=device)
-        self._replays: dict[tuple[int, int], Work] = {}
-        self.without = ""  # why there can be none, where that is known
-
-    def __len__(self) -> int:
-        return len(self._replays)
 
     def capture(self, capture: Capture | None) -> None:
         """Make all of them, the largest first: then the others find room in its memory.
@@ -51,16 +47,8 @@ class Graphs:
         Each must give the logits of the step itself, for other tokens and places than it was captured with. Where one
         does not, or cannot be captured, there are none, and `without` says why.
         """
-        if capture is None:
-            self.without = "they are off, or there is no GPU"
-            return
-        try:
-            for rows in reversed(self._rows):
-                for length in reversed(self._lengths):
-                    self._replays[rows, length] = self._captured(capture, rows, length)
-        except Exception as error:
-            self._replays.clear()
-            self.without = f"{type(error).__name__}: {error}"
+        sizes = [(rows, length) for rows in reversed(self._rows) for length in reversed(self._lengths)]
+        self._fill(capture, sizes, self._captured)
 
     def run(self, tokens: Sequence[int], starts: Sequence[int]) -> torch.Tensor | None:
         """Logits of the next token, float32 (rows, vocabulary), good until the next run; None: no graph is that large.
@@ -69,7 +57,7 @@ class Graphs:
             starts: each row's place, which is how many tokens it has in the cache.
         """
         rows, length = _fitting(self._rows, len(tokens)), _fitting(self._lengths, max(starts) + 1)
-        replay = self._replays.get((rows, length))
+        replay = self._graphs.get((rows, length))
         if replay is None:
             return None
         self._put(tokens, starts, rows)
@@ -80,7 +68,8 @@ class Graphs:
         filled = [*zip(tokens, starts, strict=True), *[(0, self._spare)] * (rows - len(tokens))]
         self._inputs[:rows].copy_(torch.tensor(filled), non_blocking=True)
 
-    def _captured(self, capture: Capture, rows: int, length: int) -> Work:
+    def _captured(self, capture: Capture, size: tuple[int, int]) -> Work:
+        rows, length = size
         inputs, logits = self._inputs[:rows], self._logits[:rows]
 
         def work() -> None:

@@ -30,15 +30,13 @@ MIDDLE = 128  # is taken from each pixel, so that sums are small, and given back
 FLOAT32_BITS = 16  # weights up to these have sums of centred pixels below 2**24, which float32 holds to the last
 
 
-def bicubic(
-    pixels: Pixels, height: int, width: int, top: int = 0, left: int = 0, rows: int = 0, columns: int = 0
-) -> Pixels:
+def bicubic(pixels: Pixels, height: int, width: int, top: int, left: int, rows: int, columns: int) -> Pixels:
     """Resize to (height, width), and of that return `rows` rows from `top` on and `columns` columns from `left` on.
 
-    uint8 (old height, old width, channels) → uint8 (rows, columns, channels); 0 is all that are left.
+    uint8 (old height, old width, channels) → uint8 (rows, columns, channels).
     """
-    across = _filter(pixels.shape[1], width, left, columns or width - left)
-    down = _filter(pixels.shape[0], height, top, rows or height - top)
+    across = _filter(pixels.shape[1], width, left, columns)
+    down = _filter(pixels.shape[0], height, top, rows)
     seen = pixels[down.seen, across.seen]
     between = np.empty((seen.shape[2], len(seen), across.size), down.dtype)
     centred = _Centred(seen, max(1, BAND // seen[0].size), across.dtype)

@@ -113,7 +113,7 @@ class Whisper:
 
     def describe(self) -> str:
         """What is in memory, for the log."""
-        return f"CUDA graphs: {len(self.graphs) or f'none ({self.graphs.without})'}"
+        return self.graphs.describe()
 
     @property
     def languages(self) -> list[str]:

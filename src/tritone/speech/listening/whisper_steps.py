@@ -12,7 +12,7 @@ from typing import Protocol
 
 import torch
 
-from tritone.cuda_graphs import Capture, Work, must_be_near
+from tritone.cuda_graphs import Capture, GraphSet, Work, must_be_near
 from tritone.speech.listening.whisper_network import Cache, Memory, Network, Tensors
 
 ROWS = (1, 2, 4)
@@ -45,31 +45,23 @@ class PlainSteps:
         return self._graphs.steps(cache, memory) if self._graphs else PlainSteps(self._network, cache, memory)
 
 
-class StepGraphs:
-    """A network's graphs. One decoding has them at a time; others go on without.
-
-    Where a graph computes something else than the network, or cannot be captured, there are none, and `without` says
-    why.
-    """
+class StepGraphs(GraphSet[int, Work]):
+    """A network's graphs. One decoding has them at a time; others go on without."""
 
     def __init__(self, network: Network, capture: Capture | None) -> None:
+        super().__init__()
         self._network = network
         self._lock = threading.Lock()
         self._owner: weakref.ref[_GraphSteps] | None = None
-        self.without = "" if capture else "they are off, or there is no GPU"  # why there are none
-        self._replays: dict[int, Work] = {}
         if capture:
             self._make_room(max(ROWS))
-            self._capture(capture)
-
-    def __len__(self) -> int:
-        return len(self._replays)
+        self._fill(capture, reversed(ROWS), self._captured)
 
     def steps(self, cache: Cache, memory: Memory) -> Steps:
         """The steps of rows behind what `cache` holds: as graphs if nobody has them and there is room."""
         rows = len(cache.start)
         with self._lock:
-            if rows > max(self._replays, default=0) or (self._owner and self._owner()):
+            if rows > max(self._graphs, default=0) or (self._owner and self._owner()):
                 return PlainSteps(self._network, cache, memory, self)
             steps = _GraphSteps(self)
             self._owner = weakref.ref(steps)
@@ -79,7 +71,7 @@ class StepGraphs:
     def run(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits after the rows' next tokens (B,)."""
         self._tokens[: len(tokens), 0].copy_(tokens)
-        self._replays[next(rows for rows in ROWS if rows >= len(tokens))]()
+        self._graphs[next(rows for rows in ROWS if rows >= len(tokens))]()
         return self._logits[: len(tokens)]
 
     def take(self, index: torch.Tensor) -> None:
@@ -104,14 +96,6 @@ class StepGraphs:
         self._memory = Memory(layers(self._positions), self._masks[1])
         self._tokens, self._column = torch.zeros_like(start), torch.zeros_like(start[0])
         self._logits = torch.zeros(rows, int(network.config.vocab_size), device=network.device)
-
-    def _capture(self, capture: Capture) -> None:
-        try:
-            for rows in reversed(ROWS):
-                self._replays[rows] = self._captured(capture, rows)
-        except Exception as error:
-            self._replays.clear()
-            self.without = f"{type(error).__name__}: {error}"
 
     def _captured(self, capture: Capture, rows: int) -> Work:
         first = slice(0, rows)
