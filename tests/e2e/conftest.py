@@ -4,14 +4,42 @@ import pytest
 
 from tritone.server import background
 
+LINES = 30
+
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def log(tmp_path_factory):
+    return tmp_path_factory.mktemp("server") / "server.log"
+
+
+@pytest.fixture(scope="session")
+def server(log):
     """A `background.Address`: http, grpc, metrics, watchdog ("host:port") and the process of `tritone serve`."""
-    log = tmp_path_factory.mktemp("server") / "server.log"
     try:
         with background.serve("--device=cpu", timeout_s=600, log_file=log) as address:
             yield address
     except background.DidNotStart as error:
-        tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-40:] if log.exists() else []
-        pytest.fail("\n".join([f"tritone serve did not start: {error}", *tail]), pytrace=False)
+        pytest.fail(f"tritone serve did not start: {error}\n{tail(log)}", pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def server_lives(request):
+    """A test during which the server ends says how it ended, and so do those behind it, at once."""
+    if "server" not in request.fixturenames:
+        yield
+        return
+    process, log = request.getfixturevalue("server").process, request.getfixturevalue("log")
+    check(process, log)
+    yield
+    check(process, log)
+
+
+def check(process, log):
+    if (code := process.poll()) is not None:
+        pytest.fail(f"tritone serve has ended with {code}; the end of its log:\n{tail(log)}", pytrace=False)
+
+
+def tail(log):
+    """The last lines of a log, if there is one."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
+    return "\n".join(lines[-LINES:])
