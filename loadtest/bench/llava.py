@@ -3,8 +3,8 @@
     python loadtest/bench/llava.py
 
 In this process: the engine against `generate`, alone and eight at a time, every answer exactly TOKENS long; the sides
-take turns, so that a machine whose speed drifts slows both. Over the server: streamed descriptions at concurrency 1
-and 8. Tokens/s count prompts and pictures as time, not as tokens.
+take turns, so that a machine whose speed drifts slows both. Over the server: descriptions, streamed and in one
+response, at concurrency 1 and 8. Tokens/s count prompts and pictures as time, not as tokens.
 """
 
 import asyncio
@@ -111,6 +111,9 @@ class InProcess:
 # ---- over the server
 
 
+Answers = list[tuple[float, int, int]]  # of each: seconds to the first token, tokens, responses
+
+
 @dataclass
 class Load:
     """What users saw during one spell."""
@@ -120,22 +123,35 @@ class Load:
     tokens_per_response: float
 
 
-def spell(client: Client, users: int, seconds: float) -> Load:
-    """`users` who each stream one description after the other."""
+def streamed(client: Client, picture: bytes) -> tuple[float, int, int]:
+    """One description, token by token."""
+    started, first, responses, tokens = time.perf_counter(), 0.0, 0, 0
+    for chunk in client.ask_stream(QUESTION, picture):
+        first = first or time.perf_counter() - started
+        responses, tokens = responses + 1, chunk.completion_tokens
+    return first, tokens, responses
+
+
+def whole(client: Client, picture: bytes) -> tuple[float, int, int]:
+    """One description in one response."""
+    started = time.perf_counter()
+    tokens = client.ask(QUESTION, picture).completion_tokens
+    return time.perf_counter() - started, tokens, 1
+
+
+DOORS = {"streamed": streamed, "unary": whole}
+
+
+def spell(client: Client, door: str, users: int, seconds: float) -> Load:
+    """`users` who each ask for one description after the other."""
     shown = pictures(32)
     deadline = time.perf_counter() + seconds
-    firsts: list[float] = []
-    counts: list[tuple[int, int]] = []
+    answers: Answers = []
 
     def user(number: int) -> None:
         random = Random(number)
-        while (started := time.perf_counter()) < deadline:
-            first, responses, tokens = 0.0, 0, 0
-            for chunk in client.ask_stream(QUESTION, random.choice(shown)):
-                first = first or time.perf_counter() - started
-                responses, tokens = responses + 1, chunk.completion_tokens
-            firsts.append(first)
-            counts.append((tokens, responses))
+        while time.perf_counter() < deadline:
+            answers.append(DOORS[door](client, random.choice(shown)))
 
     threads = [threading.Thread(target=user, args=(number,)) for number in range(users)]
     started = time.perf_counter()
@@ -143,29 +159,36 @@ def spell(client: Client, users: int, seconds: float) -> Load:
         thread.start()
     for thread in threads:
         thread.join()
-    tokens, responses = (sum(column) for column in zip(*counts, strict=True))
-    return Load(tokens / (time.perf_counter() - started), statistics.median(firsts), tokens / responses)
+    firsts, tokens, responses = zip(*answers, strict=True)
+    taken = time.perf_counter() - started
+    return Load(sum(tokens) / taken, statistics.median(firsts), sum(tokens) / sum(responses))
 
 
-def served(rounds: int, seconds: float, console: Console) -> tuple[Load, Load]:
-    """Medians at concurrency 1 and CROWD, which take turns."""
-    loads: dict[int, list[Load]] = {1: [], CROWD: []}
-    with serve("--device=cpu", "--models=llava", report=lambda _: None) as address, Client(address.grpc) as client:
-        spell(client, CROWD, 1)
+def served(rounds: int, seconds: float, console: Console) -> dict[tuple[str, int], Load]:
+    """Medians of both doors at concurrency 1 and CROWD, which take turns."""
+    loads: dict[tuple[str, int], list[Load]] = {(door, users): [] for door in DOORS for users in (1, CROWD)}
+    options = ("--device=cpu", "--models=llava_answer")
+    with serve(*options, report=lambda _: None) as address, Client(address.grpc) as client:
+        for door in DOORS:
+            spell(client, door, CROWD, 1)
         for _ in track(range(rounds), "over the server", console=console, transient=True):
-            for users in loads:
-                loads[users].append(spell(client, users, seconds))
-    one, crowd = (
-        Load(*(statistics.median(getattr(load, key) for load in some) for key in vars(some[0])))
-        for some in loads.values()
-    )
-    return one, crowd
+            for (door, users), some in loads.items():
+                some.append(spell(client, door, users, seconds))
+    return {
+        side: Load(*(statistics.median(getattr(load, key) for load in some) for key in vars(some[0])))
+        for side, some in loads.items()
+    }
 
 
 def main(rounds: int = 7, seconds: float = 5.0) -> None:
     """Print both tables."""
     console = Console()
-    speeds = InProcess().measure(rounds, console)
+    console.print(table_of_speeds(InProcess().measure(rounds, console), rounds))
+    console.print(table_of_loads(served(rounds, seconds, console)))
+
+
+def table_of_speeds(speeds: dict[str, float], rounds: int) -> Table:
+    """Tokens/s in this process, each against another of the same run."""
     alone, batch, crowd = (
         speeds["generate, 1"],
         speeds[f"generate, batch of {CROWD}"],
@@ -179,17 +202,17 @@ def main(rounds: int = 7, seconds: float = 5.0) -> None:
     table.add_row(f"generate, batch of {CROWD}", f"{batch:.0f}", "generate, 1", f"{batch / alone:.2f}")
     table.add_row(f"engine, {CROWD} at once", f"{crowd:.0f}", f"generate, batch of {CROWD}", f"{crowd / batch:.2f}")
     table.add_row("", "", "engine, 1", f"{crowd / speeds['engine, 1']:.2f}")
-    console.print(table)
-    one, many = served(rounds, seconds, console)
-    table = Table("over the server, streamed", "tokens/s", "first token, ms", "tokens a response")
-    for name, load in (("concurrency 1", one), (f"concurrency {CROWD}", many)):
-        table.add_row(
-            name, f"{load.tokens_per_s:.0f}", f"{1000 * load.first_token_s:.1f}", f"{load.tokens_per_response:.2f}"
-        )
-    table.add_row(
-        "ratio", f"{many.tokens_per_s / one.tokens_per_s:.2f}", f"{many.first_token_s / one.first_token_s:.2f}"
-    )
-    console.print(table)
+    return table
+
+
+def table_of_loads(loads: dict[tuple[str, int], Load]) -> Table:
+    """What users saw, and CROWD of them against one."""
+    table = Table("over the server", "users", "tokens/s", "ratio", "first token, ms", "tokens a response")
+    for (door, users), load in loads.items():
+        ratio = "" if users == 1 else f"{load.tokens_per_s / loads[door, 1].tokens_per_s:.2f}"
+        first, together = f"{1000 * load.first_token_s:.1f}", f"{load.tokens_per_response:.2f}"
+        table.add_row(door, str(users), f"{load.tokens_per_s:.0f}", ratio, first, together)
+    return table
 
 
 if __name__ == "__main__":
