@@ -301,9 +301,10 @@ class Engine:
     def _remove(self, row: _Row) -> None:
         """Free a row's slot; the last of its kind takes it, so that slots stay dense."""
         if row in self._decoding:
+            end = len(self._decoding) + len(self._reading) - 1
             self._replace(row, self._decoding)
             if self._reading:  # the gap is in front of those who read: their last one fills it
-                self._move(self._reading[-1], len(self._decoding))
+                self._move(self._reading[-1], end, len(self._decoding))
                 self._reading.insert(0, self._reading.pop())
         else:
             self._replace(row, self._reading)
@@ -312,12 +313,13 @@ class Engine:
         """Remove a row from one of the lists and put the list's last row into its place."""
         last = rows[-1]
         if last is not row:
-            self._move(last, self._slot(row))
+            self._move(last, self._slot(last), self._slot(row))
             rows[rows.index(row)] = last
         del rows[-1]
 
-    def _move(self, row: _Row, slot: int) -> None:
-        self.decoder.cache.move(self._slot(row), slot, row.cached)
+    def _move(self, row: _Row, source: int, target: int) -> None:
+        """Its slot is given: while there is a gap, places in the lists are not slots."""
+        self.decoder.cache.move(source, target, row.cached)
 
 
 def _age(row: _Row) -> float:

@@ -171,6 +171,19 @@ def test_prompts_longer_than_a_stretch_and_of_many_turns_are_read_as_by_generate
     assert together(llava.engine, mixed, 8, Random(4)) == expected
 
 
+def test_what_is_read_of_a_long_prompt_stays_its_own_while_answers_in_front_of_it_end(llava, model, questions):
+    """It is read in three stretches, and after each an answer ends and gives its slot up."""
+    short = [llava.prepare(q, max_tokens=most).prompt for most, (q, _) in enumerate(questions[:5], start=1)]
+    long = [llava.prepare(f"{'hello ' * 130}{q}", max_tokens=20).prompt for q, _ in questions[5:7]]
+    assert all(320 < len(prompt.input_ids) < 480 for prompt in long)
+    expected = [generate(model, prompt) for prompt in [*short, *long]]
+
+    async def run():
+        return await asyncio.gather(*(collect(llava.engine, prompt) for prompt in [*short, *long]))
+
+    assert asyncio.run(run()) == expected
+
+
 def test_a_long_prompt_does_not_freeze_the_others(llava, questions):
     """While it is read, stretch by stretch, answers in progress get a token after every stretch."""
     engine, arrived = llava.engine, []
