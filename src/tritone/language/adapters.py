@@ -1,6 +1,7 @@
 """LoRA adapters beside one copy of the weights: each row of a batch through its own (PEFT's mixed batches)."""
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ class Adapters:
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = tuple(names)
-        self._rows: list[str] | None = None  # of the pass that runs now
+        self._passes = threading.local()  # of the pass that runs now in each thread: `rows`
 
     @classmethod
     def load(cls, model: Any, directory: Path) -> "Adapters":
@@ -49,16 +50,17 @@ class Adapters:
 
     @contextmanager
     def rows(self, names: Sequence[str]) -> Iterator[None]:
-        """While the context lasts, the model's passes have these adapters, row by row."""
-        self._rows = [name or _PEFT_BASE for name in names] if self.names else None
+        """While the context lasts, the model's passes in this thread have these adapters, row by row."""
+        self._passes.rows = [name or _PEFT_BASE for name in names] if self.names else None
         try:
             yield
         finally:
-            self._rows = None
+            self._passes.rows = None
 
     def _name_rows(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         # Outside of `rows`, too, the checkpoint is itself and no adapter's.
-        return args, {**kwargs, "adapter_names": self._rows or [_PEFT_BASE] * len(args[0])}
+        rows = getattr(self._passes, "rows", None)
+        return args, {**kwargs, "adapter_names": rows or [_PEFT_BASE] * len(args[0])}
 
 
 def find(directory: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from tritone.language.adapters import BASE, Adapters
 from tritone.language.budget import Budget, memory, slots_that_fit
 from tritone.language.graphs import Graphs, obstacle
 from tritone.language.kv_cache import Rows, SlotCache
+from tritone.language.threads import Threads
 from tritone.language.transfers import put
 
 
@@ -55,6 +56,7 @@ class Decoder:
         probe = torch.zeros((), dtype=model.dtype, device=devices[0])
         angles = self._text.rotary_emb(probe, position_ids=torch.arange(length, device=devices[0])[None])
         self._cos, self._sin = (table[0] for table in angles)
+        self._threads = Threads(self._text.layers)
         self._knows_causality = config._attn_implementation != "eager"
         self._capture = capture
         self.graphs = Graphs(self._step, self.cache.slots, length, self.vocabulary, self.cache.spare, self.device)
@@ -135,6 +137,7 @@ class Decoder:
 
     def _forward(self, hidden: torch.Tensor, rows: Rows, names: list[str]) -> torch.Tensor:
         """(rows, width, hidden) through all layers."""
+        self._threads.take(hidden.shape[0] * hidden.shape[1])
         positions = rows.positions
         angles = self._cos[positions], self._sin[positions]
         mask = rows.mask(hidden.dtype, self._knows_causality)

@@ -1,15 +1,17 @@
 """Continuous batching: many answers in one pass of the network, joining and leaving between any two tokens.
 
-One thread owns the model. Each of its steps: rows of callers who left go; newcomers get free slots; the next stretch
-of their prompts is read (at most `prefill_chunk` tokens, so that nobody waits long for a long prompt); every answer
-in progress gets a token. Slots stay dense: answers in progress first, prompts being read behind them. The engine
-deals in token ids; it knows nothing of text, and nobody here waits for a caller.
+One thread owns the language model. Each of its steps: rows of callers who left go; newcomers get free slots; the next
+stretch of their prompts is read (at most `prefill_chunk` tokens, so that nobody waits long for a long prompt); every
+answer in progress gets a token. Slots stay dense: answers in progress first, prompts being read behind them. Pictures
+are looked at by a thread of their own (`eyes.py`). The engine deals in token ids; it knows nothing of text, and nobody
+here waits for a caller.
 """
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +20,7 @@ from tritone import device
 from tritone.errors import Unavailable
 from tritone.language.decoder import Decoder
 from tritone.language.engine_statistics import Statistics
+from tritone.language.eyes import Eyes
 from tritone.language.sampling import Sampler, choose
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
 from tritone.language.transfers import put
@@ -30,7 +33,8 @@ class _Row:
 
     answer: Answer
     sampler: Sampler
-    prompt: torch.Tensor | None = None  # what is still to be read of it, embedded: (length, hidden)
+    seen: "Future[torch.Tensor] | None" = None  # of a prompt with pictures: all of it, embedded
+    prompt: torch.Tensor | None = None  # what is still to be read, embedded: (length, hidden)
     cached: int = 0  # tokens in the cache
     token: int = -1  # the last of the answer, not in the cache yet
     count: int = 0  # tokens of the answer
@@ -38,6 +42,11 @@ class _Row:
     @property
     def adapter(self) -> str:
         return self.answer.prompt.adapter
+
+    @property
+    def waits(self) -> bool:
+        """Whether its pictures are still to be seen."""
+        return self.seen is not None and not self.seen.done()
 
 
 class Engine:
@@ -47,7 +56,7 @@ class Engine:
         decoder: the network and its cache; from now on it belongs to the engine's thread.
         eos: token ids that end an answer.
         max_queue: requests that may wait for a slot; one more is refused at once.
-        prefill_chunk: tokens of prompts read in one step, and tokens' worth of pictures looked at in one step.
+        prefill_chunk: tokens of prompts read in one step.
     """
 
     def __init__(self, decoder: Decoder, eos: Iterable[int], max_queue: int = 64, prefill_chunk: int = 512) -> None:
@@ -62,6 +71,7 @@ class Engine:
         self._closed = False
         self._fell = ""  # what ended the thread, which only `close` should
         self._changed = threading.Condition()  # guards _waiting and _closed
+        self._eyes = Eyes(decoder.embed, self._wake)
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
@@ -103,6 +113,7 @@ class Engine:
             self._closed = True
             self._changed.notify()
         self._thread.join()
+        self._eyes.close()
 
     # ---- the engine's thread
 
@@ -133,7 +144,7 @@ class Engine:
         while self._wait_for_work():
             self._remove_those_who_left()
             self._admit()
-            for row in self._next_to_embed():
+            for row in [row for row in self._reading if row.prompt is None and not row.waits]:
                 self._attempt(self._embed, [row])
             if rows := self._next_to_read():
                 self._attempt(self._prefill, rows)
@@ -144,8 +155,14 @@ class Engine:
         """Sleep while there is none; False once the engine is closed."""
         with self._changed:
             self._count()
-            self._changed.wait_for(lambda: self._closed or self._waiting or self._decoding or self._reading)
+            self._changed.wait_for(
+                lambda: self._closed or self._waiting or self._decoding or not all(row.waits for row in self._reading)
+            )
             return not self._closed
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _count(self) -> None:
         self.statistics.active = len(self._decoding) + len(self._reading)
@@ -172,7 +189,9 @@ class Engine:
                 answer = self._waiting.popleft()
                 prompt = answer.prompt
                 sampler = Sampler(prompt.sampling, prompt.input_ids, self.decoder.vocabulary, self.decoder.device)
-                self._reading.append(_Row(answer, sampler))
+                alone = not (self._decoding or self._reading)
+                seen = None if prompt.pixel_values is None else self._eyes.look(prompt, alone=alone)
+                self._reading.append(_Row(answer, sampler, seen))
             self._count()
 
     def _attempt(self, work: Callable[[list[_Row]], None], rows: list[_Row]) -> None:
@@ -182,22 +201,11 @@ class Engine:
         except Exception as error:
             self._fail(rows, error)
 
-    def _next_to_embed(self) -> list[_Row]:
-        """Newcomers, longest waiting first, whose pictures' tokens are within `prefill_chunk`; at least one."""
-        rows: list[_Row] = []
-        tokens = 0
-        for row in sorted((row for row in self._reading if row.prompt is None), key=_age):
-            tokens += row.answer.prompt.picture_tokens
-            if rows and tokens > self.prefill_chunk:
-                break
-            rows.append(row)
-        return rows
-
     def _embed(self, rows: list[_Row]) -> None:
-        for row in rows:  # each request's pictures by themselves: then a neighbour changes no bit of them
+        for row in rows:
             self.decoder.cache.clear(self._slot(row))
             prompt = row.answer.prompt
-            row.prompt = self.decoder.embed(prompt.input_ids, prompt.pixel_values, prompt.adapter)
+            row.prompt = row.seen.result() if row.seen else self.decoder.embed(prompt.input_ids, None, prompt.adapter)
             self.statistics.prompt_tokens += len(row.prompt)
 
     def _next_to_read(self) -> list[_Row]:
@@ -300,6 +308,8 @@ class Engine:
 
     def _remove(self, row: _Row) -> None:
         """Free a row's slot; the last of its kind takes it, so that slots stay dense."""
+        if row.seen:
+            row.seen.cancel()
         if row in self._decoding:
             end = len(self._decoding) + len(self._reading) - 1
             self._replace(row, self._decoding)
