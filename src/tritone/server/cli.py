@@ -172,9 +172,10 @@ def _plan(
     models = repository.select(repository.read(repositories, config_name), names)
     folder = start_checks.checkpoint_folder(models)
     leftovers.remove()  # what dead runs hold of the shared memory is free now
+    gpus = gpu_memory.free_memory() if any(model.on_gpu for model in models) else {}
     warnings = [
-        start_checks.check_shared_memory(models),
-        gpu_memory.check(models),
+        start_checks.check_shared_memory(models, gpus=len(gpus)),
+        gpu_memory.check(models, gpus),
         tritonserver.exposure_warning(ports, found.version) or "",
     ]
     told = [warning for warning in warnings if warning]

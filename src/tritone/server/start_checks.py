@@ -53,15 +53,16 @@ def checkpoint_folder(models: Sequence[Model]) -> Path | None:
     return checkpoints.root() if any(model.checkpoint for model in models) else None
 
 
-def check_shared_memory(models: Sequence[Model], free: int | None = None) -> str:
+def check_shared_memory(models: Sequence[Model], free: int | None = None, gpus: int = 1) -> str:
     """Compare the free shared memory with what the models may take; returns a warning, or "" where there is plenty.
 
-    A model's region grows to the largest request that it has seen and never shrinks.
+    A model's region grows to the largest request that it has seen and never shrinks. On several GPUs a model has a
+    process, and a region, for each.
     Raises: CannotStart: the models would not even start.
     """
     free = _free() if free is None else free
-    least = LEAST_BYTES * sum(model.stubs for model in models)
-    most = sum(model.stubs * (REGION_BYTES + largest_request(model, models)) for model in models)
+    least = LEAST_BYTES * sum(model.stubs(gpus) for model in models)
+    most = sum(model.stubs(gpus) * (REGION_BYTES + largest_request(model, models)) for model in models)
     has = f"{SHARED_MEMORY} has {free // MIB} MiB free"
     larger = "give it more, such as docker run --shm-size 4g, or start fewer with --models"
     if free < least:

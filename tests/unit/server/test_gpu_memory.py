@@ -176,14 +176,28 @@ def test_models_on_the_cpu_take_nothing_of_a_gpu(full, tmp_path):
     assert gpu_memory.check(wanted, {0: 1}) == ""
 
 
-@pytest.mark.parametrize(
-    ("said", "free"), [("0, 81079\n1, 40000\n", {0: 81079 << 20, 1: 40000 << 20}), ("No devices", {})]
-)
-def test_the_driver_is_asked_for_free_memory(tmp_path, monkeypatch, said, free):
-    smi = tmp_path / "nvidia-smi"
-    smi.write_text(f"#!/bin/sh\nprintf '{said}'\n", "utf-8")
-    smi.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert gpu_memory.free_memory() == free
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    assert gpu_memory.free_memory() == {gpu: size for gpu, size in free.items() if gpu == 1}
+def on(wanted: list[repository.Model], *gpus: int, count: int = 1) -> list[repository.Model]:
+    for group in (model.config.instance_group[0] for model in wanted):
+        group.gpus[:] = gpus
+        group.count = count
+    return wanted
+
+
+def test_a_gpu_is_held_against_what_runs_there(full, tmp_path):
+    kept = on(models(tmp_path, ("whisper", "whisper", 1, {})), 1)
+    assert gpu_memory.check(kept, {0: GIB, 1: 24 * GIB}) == ""
+    with pytest.raises(CannotStart, match=r"GPU 1 has 1\.0 GiB"):
+        gpu_memory.check(kept, {0: 24 * GIB, 1: GIB})
+
+
+def test_each_process_of_a_model_counts(full, tmp_path):
+    twice = on(models(tmp_path, ("whisper", "whisper", 1, {})), count=2)
+    with pytest.raises(CannotStart, match=r"take 6\.9 GiB \(whisper 3\.5, whisper 3\.5\)"):
+        gpu_memory.check(twice, {0: 5 * GIB})
+
+
+def test_a_gpu_that_is_tight_does_not_hide_one_that_is_too_small(full, tmp_path):
+    wanted = models(tmp_path, ("whisper", "whisper", 16, {}))
+    assert "GPU 0 has 6.0 GiB free; with their largest" in gpu_memory.check(wanted, {0: 6 * GIB, 1: 80 * GIB})
+    with pytest.raises(CannotStart, match=r"GPU 1 has 1\.0 GiB"):
+        gpu_memory.check(wanted, {0: 6 * GIB, 1: GIB})
