@@ -1,4 +1,7 @@
-"""What can be known before the server is started: ports, checkpoints, shared memory. Refusals are one sentence each."""
+"""What can be known before the server is started: ports, a GPU, checkpoints, shared memory.
+
+Refusals are one sentence each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from tritone import checkpoints
 from tritone.checkpoints import MissingCheckpoint
-from tritone.server import repository
+from tritone.server import repository, tritonserver
 from tritone.server.process import SHARED_MEMORY
 from tritone.server.repository import CannotStart, Model
 from tritone.server.tritonserver import Ports
@@ -40,6 +43,17 @@ def check_ports(ports: Ports) -> None:
                 raise CannotStart(
                     f"port {port} on {host} cannot be used ({error.strerror}): choose another by {option}"
                 ) from error
+
+
+def check_gpu(models: Sequence[Model], device: str) -> None:
+    """Refuse models whose configuration is a GPU's where there is none, or `device` is "cpu"; raises CannotStart."""
+    wanting = [model.name for model in models if model.on_gpu]
+    if wanting and (device == "cpu" or not tritonserver.has_gpu()):
+        why = "--device is cpu" if device == "cpu" else "no NVIDIA GPU is visible"
+        raise CannotStart(
+            f"{why}, and the configuration of {', '.join(wanting)} is for a GPU: leave out --config-name, or name one "
+            "that is for a CPU"
+        )
 
 
 def checkpoint_folder(models: Sequence[Model]) -> Path | None:

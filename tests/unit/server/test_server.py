@@ -241,6 +241,12 @@ class TestCommandAndEnvironment:
         with pytest.raises(CannotStart, match="no NVIDIA GPU"):
             server._config_name("gpu")
 
+    def test_a_configuration_by_name_finds_no_gpu_where_there_is_none(self, monkeypatch):
+        monkeypatch.setattr(tritonserver, "has_gpu", lambda: False)
+        assert [server._config_name(device, "l4") for device in ("auto", "cpu")] == ["l4", "l4"]
+        with pytest.raises(CannotStart, match="no NVIDIA GPU"):
+            server._config_name("gpu", "l4")
+
     def test_a_configuration_by_name_is_taken_where_a_model_has_it(self, tmp_path):
         write(tmp_path, "varied", parameter("checkpoint", "large"))
         write(tmp_path, "varied", parameter("checkpoint", "small"), variant="l4")
