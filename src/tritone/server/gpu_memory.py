@@ -30,7 +30,7 @@ ASKING = GIB // 2  # a bare context
 ASK = f"import json; from {__name__} import shown; print(json.dumps(shown()))"
 ANSWERS_WITHIN_S = 120
 GRAPHS = GIB // 2  # CUDA's, of a model that has any: as in `tritone.language.budget`, and not measured
-HELD = 4  # windows that Whisper's graphs have room for: `tritone.speech.listening.whisper_steps`
+HELD = 4  # windows that Whisper's graphs have room for: `speech.listening.whisper_steps.ROWS`, as a test holds
 SMALL = GIB // 2  # what a batch of an encoder takes
 # Of one number of latents in a step of Stable Diffusion's UNet, and of one pixel that its autoencoder decodes, for each
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
