@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import small_voices
+import torch
 from safetensors.torch import load_file, save_file
+from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig
 
+import convert_coqui
 from tritone.errors import NotServed
 from tritone.speech.speaking.tts import Speaker
 from tritone.speech.speaking.xtts import Xtts
@@ -73,3 +76,23 @@ def test_weights_that_lack_are_named(voice, tmp_path) -> None:
     save_file(weights, tmp_path / "model.safetensors")
     with pytest.raises(NotServed, match=r"model\.safetensors lacks 1 weights, such as gpt\.final_norm\.weight"):
         Xtts.load(tmp_path, "cpu")
+
+
+def test_a_voice_as_coqui_gives_it_away_sounds_the_same_after_conversion(voice, xtts, tmp_path, monkeypatch) -> None:
+    """With the configuration among the weights, in classes that have moved since, and what trained it beside them."""
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("config.json", "vocab.json"):
+        (source / name).symlink_to(voice / name)
+    weights = load_file(voice / "model.safetensors")
+    shared = {"gpt.gpt_inference.lm_head.0.weight": weights["gpt.final_norm.weight"]}
+    with monkeypatch.context() as then:
+        for kind in (XttsArgs, XttsAudioConfig):
+            then.setattr(kind, "__module__", "TTS.tts.models.xtts")
+        torch.save({"config": small_voices.xtts_config(), "model": weights | shared}, source / "model.pth")
+    torch.save({"codebook": torch.zeros(1)}, source / "dvae.pth")
+    torch.save({"Ana": load_file(voice / "speakers.safetensors")}, source / "speakers_xtts.pth")
+    convert_coqui.convert(source, tmp_path / "voice")
+    converted = Xtts.load(tmp_path / "voice", "cpu")
+    assert converted.voice.languages == ["en", "zh"]
+    np.testing.assert_array_equal(speak(converted, "One two.")[0], speak(xtts, "One two.")[0])
