@@ -36,7 +36,8 @@ SMALL = GIB // 2  # what a batch of an encoder takes
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
 A_LATENT, A_PIXEL = 16, 16
 HALF = 2  # bytes of a float16
-BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 0.6, "float32": 4.0}  # of a weight; nf4 with its scales. All others: HALF
+# Of a weight; nf4 with its scales. All others: HALF. A model without a `dtype`, such as a voice, is read into float32.
+BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 0.6, "float32": 4.0}
 # Folders of a diffusers checkpoint that each model loads; other checkpoints are loaded as a whole.
 PARTS = {
     "sd_text_encoder": ("text_encoder",),
@@ -134,7 +135,7 @@ def _sums(wanted: Sequence[Need]) -> str:
 
 def _need(model: Model, models: Mapping[str, Model]) -> Need:
     folder = checkpoints.path(str(model.checkpoint))
-    number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype"), float(HALF)))
+    number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype") or "float32", float(HALF)))
     weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
     config = _json(folder / "config.json")
     context = CONTEXT + GRAPHS * (model.parameter("cuda_graphs") == "true")

@@ -59,7 +59,7 @@ def models(tmp_path, *wanted):
         (folder / "1").mkdir(parents=True)
         lines = "".join(
             f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}\n'
-            for key, value in {"checkpoint": checkpoint, **parameters}.items()
+            for key, value in {"checkpoint": checkpoint, "dtype": "auto", **parameters}.items()
         )
         head = f'name: "{name}"\nbackend: "python"\nmax_batch_size: {batch}\n'
         config = head + f"instance_group [ {{ kind: KIND_GPU }} ]\n{lines}"
@@ -86,6 +86,13 @@ def test_llavas_cache_is_what_the_engine_takes_for_its_slots(full, tmp_path):
     cache = SlotCache(config, 8, 4096, torch.float16, [torch.device("meta")] * 32)
     assert need.cache == cache.nbytes == 16 * GIB
     assert need.weights / GIB == pytest.approx(13.16, abs=0.01)
+
+
+def test_a_voice_is_served_in_float32_whatever_its_file_holds(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITONE_CHECKPOINTS", str(tmp_path))
+    weights(tmp_path / "tts" / "model.safetensors", 500_000_000)
+    [need] = gpu_memory.needs(models(tmp_path, ("tts", "tts", 1, {"dtype": ""})))
+    assert need.weights == 4 * 500_000_000
 
 
 def test_whispers_windows_are_counted_twice_while_finished_ones_are_taken_out(full, tmp_path):
