@@ -71,12 +71,12 @@ class Need:
 
 
 def needs(models: Sequence[Model]) -> list[Need]:
-    """Those of the models that run on a GPU and have a checkpoint; the largest first.
+    """Those of the models that run on a GPU and have a checkpoint, one for each process; the largest first.
 
     Raises: MissingCheckpoint.
     """
     named = {model.name: model for model in models}
-    found = [_need(model, named) for model in models if model.checkpoint and model.on_gpu]
+    found = [need for model in models if model.checkpoint for need in model.on_each_gpu * [_need(model, named)]]
     return sorted(found, key=lambda need: -need.most)
 
 

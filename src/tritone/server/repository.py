@@ -59,9 +59,10 @@ class Model:
         return sum(max(1, group.count) * max(1, len(group.gpus)) for group in self.config.instance_group) or 1
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether its instances run on GPUs."""
-        return any(group.kind == model_config_pb2.ModelInstanceGroup.KIND_GPU for group in self.config.instance_group)
+    def on_each_gpu(self) -> int:
+        """Processes of it that each GPU has, where its groups do not name `gpus`; 0 if it does not run on them."""
+        kind = model_config_pb2.ModelInstanceGroup.KIND_GPU
+        return sum(max(1, group.count) for group in self.config.instance_group if group.kind == kind)
 
     def parameter(self, key: str) -> str:
         """One of its parameters; "" if it has none of that name."""

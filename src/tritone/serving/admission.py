@@ -15,6 +15,7 @@ try again.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -81,6 +82,13 @@ class Door:
 
     def __len__(self) -> int:
         return len(self._inside)
+
+    @property
+    def load(self) -> float:
+        """Work that is inside; inf where nobody is let in any more."""
+        with self._lock:
+            is_full = len(self._inside) >= self.max_in_flight
+            return math.inf if is_full else sum(ticket.left for ticket in self._inside)
 
     def admit(self, work: float = 1.0, urgent: bool = False) -> Ticket:
         """Let a request in.

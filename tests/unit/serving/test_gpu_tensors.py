@@ -31,7 +31,7 @@ def model(kind, number="0", **parameters):
     config = {"input": [{"name": "x", **tensor}], "output": [{"name": "y", **tensor}]}
     config["parameters"] = {key: {"string_value": value} for key, value in parameters.items()}
     args = {"model_config": json.dumps(config), "model_name": "m", "model_instance_kind": kind}
-    return serving.Model({**args, "model_instance_device_id": number})
+    return serving.Model({**args, "model_instance_device_id": number, "model_instance_name": f"m_0_{number}"})
 
 
 # ---- tensors

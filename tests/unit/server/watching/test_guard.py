@@ -14,7 +14,7 @@ from tritone.server.watching.guard import Guard
 from tritone.server.watching.policy import Policy
 
 PID = 7
-IDLE = Pulse("tts", PID, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, "")
+IDLE = Pulse("tts", PID, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0, 0.0, 0, "")
 POLICY = Policy(canary_interval_s=5, deep_interval_s=60, hung_after_s=120)
 
 
