@@ -6,7 +6,6 @@ Each step either lets the request pass or raises what stands against it (docs/re
 import asyncio
 import math
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

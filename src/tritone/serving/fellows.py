@@ -9,7 +9,6 @@ waits here: there is always one to take the next request.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 from tritone import pulse
 from tritone.pulse import Pulse

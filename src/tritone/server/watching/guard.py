@@ -8,9 +8,9 @@
 
 A model without a pulse, such as another project's, is judged by its canary alone.
 
-Of several processes each is judged by its own pulse. Which of them gets a canary is Triton's choice, in turn: a deep one
-is sent again until each process that was due has had its row. What is replaced is the model, with all its processes, as
-Triton can load no part of one.
+Of several processes each is judged by its own pulse. Which of them gets a canary is Triton's choice, in turn: a deep
+one is sent again until each process that was due has had its row. What is replaced is the model, with all its
+processes, as Triton can load no part of one.
 """
 
 from __future__ import annotations
