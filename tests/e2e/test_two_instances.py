@@ -144,12 +144,15 @@ def test_the_face_has_a_place_for_each_slot_of_both(server):
 def test_a_caller_who_leaves_the_face_frees_the_slot_in_the_process_that_has_it_and_no_other(server):
     until(lambda: idle(server), "nothing is left")
     before = by_instance(server, "cancelled_total")
-    with Client(server.grpc, timeout_s=60) as stayer, Client(server.grpc, timeout_s=1.0) as leaver:
-        with ThreadPoolExecutor(8) as pool:
-            stay = [pool.submit(tell, stayer) for _ in range(2)]
-            leave = [pool.submit(tell, leaver) for _ in range(4)]
-            gone = [answer.result() for answer in leave]
-            stayed = [answer.result() for answer in stay]
+    with (
+        ThreadPoolExecutor(8) as pool,
+        Client(server.grpc, timeout_s=60) as stayer,
+        Client(server.grpc, timeout_s=1.0) as leaver,
+    ):
+        stay = [pool.submit(tell, stayer) for _ in range(2)]
+        leave = [pool.submit(tell, leaver) for _ in range(4)]
+        gone = [answer.result() for answer in leave]
+        stayed = [answer.result() for answer in stay]
     assert all(isinstance(answer, RequestTimedOut) for answer in gone)
     assert [answer.completion_tokens for answer in stayed] == [ENDLESS["max_tokens"]] * 2
     until(lambda: idle(server), "the slots are free")

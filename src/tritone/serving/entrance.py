@@ -4,19 +4,21 @@ Each step either lets the request pass or raises what stands against it (docs/re
 """
 
 import asyncio
+import inspect
 import math
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
+from pydantic import BaseModel, ConfigDict
 
 from tritone import pulse
 from tritone.errors import InvalidInput, NotServed
-from tritone.serving.admission import Door, Passage, Ticket, Work, full
+from tritone.serving.admission import Door, Fellows, Passage, Ticket, Work, full
 from tritone.serving.bls import Row
 from tritone.serving.cancelling import Cancellations
-from tritone.serving.fellows import Fellows
 from tritone.serving.placing import instances_of
 from tritone.serving.request import Request
 from tritone.serving.tensors import value_of
@@ -24,7 +26,26 @@ from tritone.serving.tensors import value_of
 # Parameters of a config.pbtxt that this layer and `tritone serve` read, and no model.
 ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
 PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
+Item = TypeVar("Item")
 TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
+
+
+class Settings(BaseModel):
+    """The `parameters` of a config.pbtxt. Subclasses name each key and its type; any other key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def part(self, kind: Callable[..., Item]) -> Item:
+        """The settings that a dataclass names, as that dataclass."""
+        return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
+
+
+class DoorSettings(Settings):
+    """Those of a model with a door, see `tritone.serving.admission`."""
+
+    max_in_flight: int
+    max_wait_s: float
+    at_once: int = 1  # 0: as many as the models that it calls have
 
 
 class Entrance:
@@ -49,7 +70,7 @@ class Entrance:
         self._inputs = {tensor["name"]: tensor for tensor in config["input"]}
         self._instances = instances_of(config)
         self._showing = threading.Lock()
-        self._fellows = Fellows(heart, name) if self._instances > 1 else None
+        self._fellows = Fellows(name, heart) if self._instances > 1 else None
         self._called: list[pulse.Pages] = []  # models whose places are this one's
         self._pulses: Path = heart.where
         self._token = pulse.token(self._pulses)
@@ -57,13 +78,14 @@ class Entrance:
         self.work: Work = lambda **_: 1.0
         self.passage: Passage | None = None
 
-    def open_door(self, max_in_flight: int, max_wait_s: float, at_once: int, work: Work) -> None:
-        """Let requests in as `admission.Door` does; `at_once` 0 is as many as the models that this one calls have."""
-        self.door, self.work = Door(self.name, max_in_flight, max_wait_s, at_once), work
-        if not at_once:
+    def open_door(self, settings: "DoorSettings", work: Work) -> None:
+        """Let requests in as `admission.Door` does."""
+        self.door = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once)
+        self.work = work
+        if not settings.at_once:
             names = self._parameters.get(CALLS, "").split(",")
             self._called = [pulse.Pages(self._pulses, name.strip()) for name in names]
-        self._heart.set("places", at_once)
+        self._heart.set("places", settings.at_once)
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `admission.Passage` does; each of this model's processes gives out tickets."""
@@ -129,9 +151,18 @@ class Entrance:
             self._heart.set("load", self.door.load)
 
     def give_way(self) -> None:
-        """Let fellow processes that have less in hand be asked first, see `fellows`. Blocks Triton's thread."""
+        """Have fellow processes with less in hand be asked first, see `admission.Fellows`. Blocks Triton's thread."""
         if self._fellows:
             self._fellows.give_way()
+
+    def may_pass_on(self, request: Request) -> bool:
+        """Whether a fellow process may have room for a request that was not let in here.
+
+        All were full when this one's `execute` returned last; so it was asked, full as it still is.
+        """
+        was_passed_on = request.caller.partition(".")[0].partition("#")[0] == self.name
+        refuses = self._heart.draining and not request.inside
+        return self._fellows is not None and not was_passed_on and not refuses and self._fellows.has_freer()
 
     def with_tickets(self, request: Request, rows: list[Row]) -> list[Row]:
         """The answer's rows, with their tickets where an ensemble's next step waits for them."""

@@ -31,16 +31,17 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tritone import pulse
+from tritone.errors import Unavailable
 from tritone.priority import process_steps_back
 from tritone.serving import bls, placing
 from tritone.serving.admission import Pace, Ticket, Work
 from tritone.serving.answers import Answers
 from tritone.serving.bls import Row
 from tritone.serving.cancelling import Cancellations
-from tritone.serving.entrance import ACCESS, CALLS, STEP_OF, Entrance
+from tritone.serving.entrance import ACCESS, CALLS, STEP_OF, DoorSettings, Entrance, Settings
 from tritone.serving.in_flight import InFlight
 from tritone.serving.in_flight import Work as Task
 from tritone.serving.metrics import Measure, Publisher
@@ -55,24 +56,6 @@ Item = TypeVar("Item")
 S = TypeVar("S", bound="Settings")
 
 SENDING_THREADS = 16
-
-
-class Settings(BaseModel):
-    """The `parameters` of a config.pbtxt. Subclasses name each key and its type; any other key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def part(self, kind: Callable[..., Item]) -> Item:
-        """The settings that a dataclass names, as that dataclass."""
-        return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
-
-
-class DoorSettings(Settings):
-    """Those of a model with a door, see `tritone.serving.admission`."""
-
-    max_in_flight: int
-    max_wait_s: float
-    at_once: int = 1
 
 
 class Model:
@@ -108,7 +91,7 @@ class Model:
 
     def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
         """Let requests in as `tritone.serving.admission.Door` does; `work(**inputs)` measures one, in any unit."""
-        self._entrance.open_door(settings.max_in_flight, settings.max_wait_s, settings.at_once, work)
+        self._entrance.open_door(settings, work)
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `serving.admission.Passage` does: `step` is the model that does the ensemble's work."""
@@ -257,14 +240,21 @@ class Model:
             for request in requests:
                 if request.response is None:
                     self._attempt(request, partial(self._begin, request, answer))
-        self._entrance.give_way()
+        if all(request.response is None for request in requests):
+            self._entrance.give_way()
         return [request.response for request in requests]
 
     def _begin(self, request: Request, answer: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
         """Let the request in and have it answered on the event loop."""
         if not request.canary:
             request.rows = self._entrance.rows(request)
-        ticket = Ticket(self._entrance.door, 0.0) if request.canary else self._entrance.admit(request)
+        ticket = Ticket(self._entrance.door, 0.0)
+        try:
+            ticket = ticket if request.canary else self._entrance.admit(request)
+        except Unavailable:
+            if not self._entrance.may_pass_on(request):
+                raise
+            answer = self._pass_on
 
         async def run() -> None:
             bls.caller.set(self.heart.name)
@@ -287,6 +277,15 @@ class Model:
 
         self._in_flight.start(request.number or uuid.uuid4().hex, Task(run, fail, request.has_left, leave))
         self._entrance.show()
+
+    async def _pass_on(self, request: Request) -> None:
+        """Have a fellow process answer."""
+        for row in request.rows:
+            answers = bls.call_stream(self.name, row, request.outputs)
+            async with contextlib.aclosing(answers) as outputs:  # type: ignore[type-var]
+                async for output in outputs:
+                    await self._send(request, self._answers.response(request, [output]))
+        await self._send(request, final=True)
 
     async def _show_life(self, request: Request) -> None:
         """The answer to a canary came by the event loop; a deep one computes a row."""
