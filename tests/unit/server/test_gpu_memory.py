@@ -168,6 +168,15 @@ def test_of_an_index_the_named_files_count_and_no_copy_in_other_numbers(tmp_path
     assert gpu_memory.parameters(tmp_path) == 7
 
 
+def test_each_process_on_a_gpu_takes_all_of_it_again(full, tmp_path):
+    wanted = models(tmp_path, llava())
+    [alone] = gpu_memory.needs(wanted)
+    wanted[0].config.instance_group[0].count = 2
+    assert gpu_memory.needs(wanted) == [alone, alone]
+    with pytest.raises(repository.CannotStart, match=r"llava 29\.8, llava 29\.8"):
+        gpu_memory.check(wanted, {0: 40 * GIB})
+
+
 def test_models_on_the_cpu_take_nothing_of_a_gpu(full, tmp_path):
     wanted = models(tmp_path, llava())
     for model in wanted:
