@@ -19,7 +19,7 @@ from tritone_client import Client, Error, ModelNotReady, Overloaded, RequestTime
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
-HUNG_AFTER_S = 3
+HUNG_AFTER_S = 8
 LOADED_WITHIN_S = 60
 PLACES = 3  # of each process of the sleeper
 

@@ -100,6 +100,7 @@ class Guard:
         self._deep = False  # that canary is a deep one
         self._turn = now + self._policy.canary_interval_s  # when the next canary is due, or the present one was sent
         self._asked: deque[float] = deque(maxlen=TRIES * len(self._stubs) if self._stubs[1:] else 1)  # deep ones
+        self._moved = Unmoved()  # the progress of all its processes together
         self._said = ""  # the answer to the last deep one
 
     def hurry(self, now: float) -> None:
@@ -161,7 +162,8 @@ class Guard:
             return f"{process} is ill: {pulse.ill}"
         if (silent := signs.beat.seconds(pulse.beat, now)) > limit:
             return f"{process} is frozen: no sign of life for {silent:.0f} s"
-        busy = pulse.executing_since > 0 or self._finding is not None
+        # A canary without answer says nothing of one process among several: see `_canary_fault`.
+        busy = pulse.executing_since > 0 or (self._finding is not None and len(self._signs) == 1)
         working = signs.working.seconds((busy, pulse.progress), now) if busy else signs.working.seconds(None, now)
         # Canaries come and go meanwhile, so that requests which wait elsewhere have a watch of their own.
         owing = pulse.in_flight > 0
@@ -177,9 +179,10 @@ class Guard:
                 self._deep = self._is_deep_due(mine, now)
                 self._finding, self._turn = self.ask(deep=self._deep), now
             return None
+        unmoved = self._moved.seconds(sum(pulse.progress for pulse in mine), now)
         if not self._finding.done():
-            silent = now - self._turn
-            hung = not mine and silent > self._policy.hung_after_s
+            silent = min(now - self._turn, unmoved)
+            hung = len(mine) != 1 and silent > self._policy.hung_after_s
             return f"it has left a canary without answer for {silent:.0f} s" if hung else None
         error, self._finding = self._finding.result(), None
         self._turn = now + self._policy.canary_interval_s

@@ -205,11 +205,21 @@ def test_a_process_whose_turn_never_comes_costs_the_other_no_more_than_a_few_row
     assert 2 <= canaries.sent.count("deep") <= 5 * TRIES * 2
 
 
+def test_a_canary_that_two_idle_processes_leave_without_answer_is_a_fault_of_the_model(two, canaries):
+    canaries.answer = None
+    idle = {PID: IDLE, PID + 1: replace(IDLE, pid=PID + 1)}
+    pulses = lambda now: {pid: replace(each, beat=now) for pid, each in idle.items()}  # noqa: E731
+    faults = [(now, fault) for now in range(1, 140) if (fault := two.fault(pulses(now), now))]
+    assert faults[0] == (126, "it has left a canary without answer for 121 s")
+
+
 @pytest.mark.parametrize("what", ["dead", "frozen", "stuck"])
-def test_of_two_processes_the_one_at_fault_is_named(two, what):
+def test_of_two_processes_the_one_at_fault_is_named(two, canaries, what):
+    canaries.answer = None
+
     def pulses(now):
-        well = replace(IDLE, pid=PID, beat=now, last_success=float(now), progress=now, in_flight=1)
-        bad = {"dead": well, "frozen": replace(well, beat=0.0), "stuck": replace(well, progress=0)}[what]
+        well = replace(IDLE, pid=PID, beat=now)
+        bad = {"dead": well, "frozen": replace(well, beat=0.0), "stuck": replace(well, in_flight=1)}[what]
         return {PID: well, PID + 1: replace(bad, pid=PID + 1)}
 
     two._stubs[1].dead = what == "dead"
