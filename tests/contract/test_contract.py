@@ -74,7 +74,7 @@ def test_llavas_door_lets_in_at_once_as_many_as_have_a_slot(models):
 
 
 def test_nobody_is_refused_at_llavas_unary_face_while_a_slot_is_free(models):
-    """Only the processes of `llava` know how many slots they have: the face takes what they say (`Entrance.open_door`)."""
+    """Only the processes of `llava` know how many slots they have: the face takes what they say."""
     face = models["llava_answer"].config.parameters
     assert face["at_once"].string_value == "0"
     assert face["calls"].string_value == "llava"
