@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from e2e import throwaway
-from e2e.asking import answers, ask, restarts, until
+from e2e.asking import BACK_WITHIN_S, answers, ask, restarts, until
 from e2e.test_llava_engine import ENDLESS, idle, metrics
+from tritonclient.utils import InferenceServerException
 
 from tritone import pulse
 from tritone.server import background
@@ -21,7 +22,8 @@ pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 HUNG_AFTER_S = 8
 LOADED_WITHIN_S = 60
-PLACES = 3  # of each process of the sleeper
+PLACES = 3  # of each process of the waiter
+SILENT_S = 2.0  # `tritone.serving.admission`'s, which knows Triton's stubs alone
 
 
 def pulses(address, model):
@@ -35,59 +37,69 @@ def pulses(address, model):
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """A sleeper of two processes under an impatient watchdog."""
+    """A waiter of two processes under an impatient watchdog."""
     folder, said = tmp_path_factory.mktemp("small"), []
     door = f"[ {throwaway.parameter('max_in_flight', PLACES)}, {throwaway.parameter('max_wait_s', 60)} ]"
-    throwaway.write_model(folder / "models", "sleeper", code=throwaway.SLEEPER, count=2, parameters=door)
+    throwaway.write_model(folder / "models", "waiter", code=throwaway.WAITER, count=2, parameters=door)
     options = (f"--model-repository={folder / 'models'}", "--canary-interval=0.5", f"--hung-after={HUNG_AFTER_S}")
     with background.serve(*options, log_file=folder / "log", report=said.append) as address:
         yield address, said
 
 
 def in_flight(address):
-    return sorted(each.in_flight for each in pulses(address, "sleeper").values())
+    return sorted(each.in_flight for each in pulses(address, "waiter").values())
 
 
-def test_nobody_is_refused_at_a_full_door_while_the_other_stands_open(small):
+def is_well(address):
+    return answers(lambda: ask(address, "waiter", b"/"))
+
+
+def test_nobody_is_refused_at_a_full_door_while_the_other_stands_open(small, tmp_path):
     """Short requests lie between the long ones: in turn, all the long ones would come to one process."""
     address, _ = small
+    gate = tmp_path / "gate"
     with ThreadPoolExecutor(2 * PLACES) as callers:
         long = []
         for number in range(1, 2 * PLACES + 1):
-            long.append(callers.submit(ask, address, "sleeper", b"4", 30))
+            long.append(callers.submit(ask, address, "waiter", str(gate).encode(), 60))
             until(lambda number=number: sum(in_flight(address)) == number, "it is in flight")
             if number < 2 * PLACES:
-                assert ask(address, "sleeper", b"0") == b"0"
+                assert ask(address, "waiter", b"/") == b"/"
         assert in_flight(address) == [PLACES, PLACES]
-        with pytest.raises(Exception, match=f"already has {PLACES} requests in flight, its limit"):
-            ask(address, "sleeper", b"0")
-        assert [answer.result() for answer in long] == [b"4"] * 2 * PLACES
+        with pytest.raises(InferenceServerException, match=f"already has {PLACES} requests in flight, its limit"):
+            ask(address, "waiter", b"/")
+        gate.touch()
+        assert [answer.result() for answer in long] == [str(gate).encode()] * 2 * PLACES
+
+
+def test_while_one_process_is_frozen_the_other_takes_as_many_at_once_as_before(small, tmp_path):
+    """It does not step back for a fellow that takes nothing."""
+    address, _ = small
+    gate = tmp_path / "gate"
+    frozen, _ = throwaway.stubs(address.process, "waiter")
+    frozen.suspend()
+    time.sleep(SILENT_S + 0.5)  # by then its beat is missed
+    with ThreadPoolExecutor(PLACES) as callers:
+        asked = [callers.submit(ask, address, "waiter", str(gate).encode(), 60) for _ in range(PLACES)]
+        # One request may be with the frozen process; it is answered when that one wakes.
+        until(lambda: sum(in_flight(address)) >= PLACES - 1, "they are in flight together", within_s=4)
+        frozen.resume()
+        gate.touch()
+        assert [answer.result() for answer in asked] == [str(gate).encode()] * PLACES
 
 
 @pytest.mark.parametrize(("number", "cause"), [(signal.SIGKILL, "is dead"), (signal.SIGSTOP, "is frozen")])
 def test_one_process_of_two_that_dies_or_freezes_is_found_and_the_model_comes_back_with_both(small, number, cause):
     address, said = small
-    before, told = restarts(address, "sleeper"), len(said)
-    throwaway.stubs(address.process, "sleeper")[1].send_signal(number)
-    until(lambda: restarts(address, "sleeper") == before + 1, "the restart is counted")
-    assert any("'sleeper'" in line and cause in line for line in said[told:])
-    until(lambda: answers(lambda: ask(address, "sleeper", b"0")), "the model is back")
-    assert len(throwaway.stubs(address.process, "sleeper")) == len(pulses(address, "sleeper")) == 2
-
-
-def test_while_one_process_is_frozen_the_other_serves_as_many_at_once_as_before(small):
-    """It does not step back for a fellow that takes nothing."""
-    address, _ = small
-    frozen, served = throwaway.stubs(address.process, "sleeper")
-    frozen.suspend()
-    time.sleep(2.5)  # by then its beat is missed
-    with ThreadPoolExecutor(PLACES) as callers:
-        # One request may be with the frozen process; it is answered when that one wakes.
-        asked = [callers.submit(ask, address, "sleeper", b"0.2", 30) for _ in range(PLACES)]
-        until(lambda: sum(answer.done() for answer in asked) >= PLACES - 1, "they are answered", within_s=5)
-        frozen.resume()
-        assert [answer.result() for answer in asked] == [b"0.2"] * PLACES
-    assert served.is_running()
+    before, told = restarts(address, "waiter"), len(said)
+    stub = throwaway.stubs(address.process, "waiter")[1]
+    stub.send_signal(number)
+    until(lambda: restarts(address, "waiter") == before + 1, "the restart is counted", HUNG_AFTER_S + BACK_WITHIN_S)
+    [line] = [line for line in said[told:] if "reloading" in line]
+    assert "'waiter'" in line
+    assert f"process {stub.pid} {cause}" in line
+    until(lambda: is_well(address), "the model is back")
+    assert len(throwaway.stubs(address.process, "waiter")) == len(pulses(address, "waiter")) == 2
 
 
 # ---- llava behind its face

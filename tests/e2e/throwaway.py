@@ -97,9 +97,9 @@ class TritonPythonModel:
         sender.send(pb_utils.InferenceResponse([text]), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 """
 
-# Stands on `tritone.serving` and answers after as many seconds as its text says.
-SLEEPER = """
-import asyncio
+# Stands on `tritone.serving` and answers once there is a file of the name that its text says.
+WAITER = """
+import asyncio, os
 from tritone import serving
 
 class TritonPythonModel:
@@ -111,7 +111,8 @@ class TritonPythonModel:
         return self.triton.answer_later(requests, self.answer)
 
     async def answer(self, text):
-        await asyncio.sleep(float(text))
+        while not os.path.exists(text):
+            await asyncio.sleep(0.02)
         return {"text_output": text}
 """
 

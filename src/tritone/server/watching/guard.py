@@ -182,7 +182,8 @@ class Guard:
         unmoved = self._moved.seconds(sum(pulse.progress for pulse in mine), now)
         if not self._finding.done():
             silent = min(now - self._turn, unmoved)
-            hung = len(mine) != 1 and silent > self._policy.hung_after_s
+            # Of several, one that is at fault says so itself by then.
+            hung = len(mine) != 1 and silent > self._policy.hung_after_s * (2 if mine else 1)
             return f"it has left a canary without answer for {silent:.0f} s" if hung else None
         error, self._finding = self._finding.result(), None
         self._turn = now + self._policy.canary_interval_s
