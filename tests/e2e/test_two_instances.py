@@ -88,7 +88,12 @@ def test_while_one_process_is_frozen_the_other_takes_as_many_at_once_as_before(s
         assert [answer.result() for answer in asked] == [str(gate).encode()] * PLACES
 
 
-@pytest.mark.parametrize(("number", "cause"), [(signal.SIGKILL, "is dead"), (signal.SIGSTOP, "is frozen")])
+# The backend itself takes a stub for dead whose heart it has not heard for some seconds, and says so to a canary.
+@pytest.mark.parametrize(
+    ("number", "cause"),
+    [(signal.SIGKILL, "process {pid} is dead"), (signal.SIGSTOP, "process {pid} is frozen|its stub is dead")],
+    ids=["dies", "freezes"],
+)
 def test_one_process_of_two_that_dies_or_freezes_is_found_and_the_model_comes_back_with_both(small, number, cause):
     address, said = small
     before, told = restarts(address, "waiter"), len(said)
@@ -97,7 +102,7 @@ def test_one_process_of_two_that_dies_or_freezes_is_found_and_the_model_comes_ba
     until(lambda: restarts(address, "waiter") == before + 1, "the restart is counted", HUNG_AFTER_S + BACK_WITHIN_S)
     [line] = [line for line in said[told:] if "reloading" in line]
     assert "'waiter'" in line
-    assert f"process {stub.pid} {cause}" in line
+    assert re.search(cause.format(pid=stub.pid), line)
     until(lambda: is_well(address), "the model is back")
     assert len(throwaway.stubs(address.process, "waiter")) == len(pulses(address, "waiter")) == 2
 
