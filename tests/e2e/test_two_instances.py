@@ -3,7 +3,6 @@
 import re
 import shutil
 import signal
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +22,6 @@ ROOT = Path(__file__).parents[2]
 HUNG_AFTER_S = 8
 LOADED_WITHIN_S = 60
 PLACES = 3  # of each process of the waiter
-SILENT_S = 2.0  # `tritone.serving.admission`'s, which knows Triton's stubs alone
 
 
 def pulses(address, model):
@@ -70,22 +68,6 @@ def test_nobody_is_refused_at_a_full_door_while_the_other_stands_open(small, tmp
             ask(address, "waiter", b"/")
         gate.touch()
         assert [answer.result() for answer in long] == [str(gate).encode()] * 2 * PLACES
-
-
-def test_while_one_process_is_frozen_the_other_takes_as_many_at_once_as_before(small, tmp_path):
-    """It does not step back for a fellow that takes nothing."""
-    address, _ = small
-    gate = tmp_path / "gate"
-    frozen, _ = throwaway.stubs(address.process, "waiter")
-    frozen.suspend()
-    time.sleep(SILENT_S + 0.5)  # by then its beat is missed
-    with ThreadPoolExecutor(PLACES) as callers:
-        asked = [callers.submit(ask, address, "waiter", str(gate).encode(), 60) for _ in range(PLACES)]
-        # One request may be with the frozen process; it is answered when that one wakes.
-        until(lambda: sum(in_flight(address)) >= PLACES - 1, "they are in flight together", within_s=4)
-        frozen.resume()
-        gate.touch()
-        assert [answer.result() for answer in asked] == [str(gate).encode()] * PLACES
 
 
 # The backend itself takes a stub for dead whose heart it has not heard for some seconds, and says so to a canary.
