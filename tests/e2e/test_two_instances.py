@@ -1,5 +1,6 @@
 """Models with `count: 2`: two processes of one model, of which Triton asks one or the other."""
 
+import contextlib
 import re
 import shutil
 import signal
@@ -56,7 +57,8 @@ def test_nobody_is_refused_at_a_full_door_while_the_other_stands_open(small, tmp
     """Short requests lie between the long ones: in turn, all the long ones would come to one process."""
     address, _ = small
     gate = tmp_path / "gate"
-    with ThreadPoolExecutor(2 * PLACES) as callers:
+    with ThreadPoolExecutor(2 * PLACES) as callers, contextlib.ExitStack() as stack:
+        stack.callback(gate.touch)  # or a failure would be told a minute later
         long = []
         for number in range(1, 2 * PLACES + 1):
             long.append(callers.submit(ask, address, "waiter", str(gate).encode(), 60))
@@ -66,7 +68,7 @@ def test_nobody_is_refused_at_a_full_door_while_the_other_stands_open(small, tmp
         assert in_flight(address) == [PLACES, PLACES]
         with pytest.raises(InferenceServerException, match=f"already has {PLACES} requests in flight, its limit"):
             ask(address, "waiter", b"/")
-        gate.touch()
+        stack.close()
         assert [answer.result() for answer in long] == [str(gate).encode()] * 2 * PLACES
 
 
