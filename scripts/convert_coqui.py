@@ -15,13 +15,21 @@ from typing import Any
 import torch
 import typer
 from safetensors.torch import save_file
+from TTS.config.shared_configs import BaseDatasetConfig
 from TTS.tts.configs.vits_config import VitsConfig
+from TTS.tts.configs.xtts_config import XttsArgs, XttsAudioConfig, XttsConfig
 from TTS.tts.models.vits import Vits
 
 from tritone.speech.speaking.vits import fold_for_inference
 from tritone.speech.speaking.voice import Voice
 
 Tensors = dict[str, torch.Tensor]
+# XTTS' weights lie beside its configuration, pickled too, whose classes were in another module then; Coqui's own list.
+XTTS = [XttsConfig, BaseDatasetConfig, XttsArgs, XttsAudioConfig]
+XTTS += [(kind, f"TTS.tts.models.xtts.{kind.__name__}") for kind in (XttsArgs, XttsAudioConfig)]
+# Beside the network in XTTS' folder; and among its weights what only training needs, or what it has under other names.
+OTHERS = ("speakers_xtts.pth", "dvae.pth", "mel_stats.pth")
+UNUSED = ("gpt.gpt_inference.", "dvae.", "torch_mel_spectrogram_")
 
 
 def convert(source: Path, target: Path) -> None:
@@ -43,9 +51,11 @@ def convert(source: Path, target: Path) -> None:
 
 
 def _read(folder: Path) -> Tensors:
-    file = next(path for path in sorted(folder.glob("*.pth")) if path.name != "speakers_xtts.pth")
-    weights: Tensors = torch.load(file, map_location="cpu", weights_only=True)["model"]
-    return weights
+    file = next(path for path in sorted(folder.glob("*.pth")) if path.name not in OTHERS)
+    with torch.serialization.safe_globals(XTTS):
+        weights: Tensors = torch.load(file, map_location="cpu", weights_only=True)["model"]
+    named = {name.removeprefix("xtts."): tensor for name, tensor in weights.items()}  # a prefix of Coqui's trainer
+    return {name: tensor for name, tensor in named.items() if not name.startswith(UNUSED)}
 
 
 def _save(weights: Tensors, target: Path) -> None:

@@ -23,7 +23,7 @@ COLUMNS = ("weights", "cache", "requests", "context", "idle", "most")
 def main(
     models: Annotated[str, typer.Option(help="Names, separated by commas. [default: all]")] = "",
     config: Annotated[str, typer.Option(help="configs/NAME.pbtxt where a model has it, such as l4.")] = "",
-    gib: Annotated[float, typer.Option(help="Memory of the card; 0 asks the driver.")] = 0.0,
+    gib: Annotated[float, typer.Option(help="Memory of the card; 0 asks CUDA.")] = 0.0,
 ) -> None:
     """Print the table, and whether it fits; exit code 2 if the models would not load."""
     console = Console()

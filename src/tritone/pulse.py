@@ -32,16 +32,14 @@ TOKEN = "token"  # noqa: S105  # the file's name
 FOLDER = "TRITONE_PULSE"
 DEVICE_FAILED = 70  # exit code, EX_SOFTWARE of sysexits.h
 
-# beat, progress, in_flight, executing_since, last_success, seen, pace, ill. Each field but the last is eight aligned
-# bytes, which processors read and write whole.
-_LAYOUT = struct.Struct("=dqqddqd256s")
-_OFFSETS = {
-    name: 8 * place
-    for place, name in enumerate(
-        ("beat", "progress", "in_flight", "executing_since", "last_success", "seen", "pace", "ill")
-    )
-}
-_INTEGERS = frozenset({"progress", "in_flight", "seen"})
+# Each field but the last is eight aligned bytes, which processors read and write whole.
+_LAYOUT = struct.Struct("=dqqddqddqdq256s")
+_FIELDS = (
+    *("beat", "progress", "in_flight", "executing_since", "last_success", "seen", "pace"),
+    *("load", "places", "probed", "failed", "ill"),
+)
+_OFFSETS = {name: 8 * place for place, name in enumerate(_FIELDS)}
+_INTEGERS = frozenset({"progress", "in_flight", "seen", "places", "failed"})
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,10 @@ class Pulse:
     last_success: float
     seen: int  # the latest ticket of a door that has reached this model, see `tritone.serving.admission`
     pace: float  # rows a second while it works; 0.0 if not known
+    load: float  # work that its door has inside, in the door's unit; inf where it lets nobody in
+    places: int  # requests that it serves at once without anybody's waiting; 0 if not known
+    probed: float  # when a deep canary's row was last computed, well or not
+    failed: int  # such rows that have failed since anything went well
     ill: str  # why this process must be replaced at once; "" while it is well
 
 
@@ -114,10 +116,11 @@ def is_dead(where: Path, name: str) -> bool:
 
 
 def remove_dead(where: Path) -> None:
-    """Remove the files of processes that have ended."""
+    """Remove the files of processes that have ended, with what else bears the name of their pulse."""
     for file in where.glob("*.pulse"):
         if is_dead(where, file.name):
-            file.unlink(missing_ok=True)
+            for left in where.glob(f"{file.name}*"):
+                left.unlink(missing_ok=True)
 
 
 def _files(where: Path, model: str) -> list[Path]:
@@ -142,8 +145,9 @@ def _pulse(name: str, alive: bool, page: bytes) -> Pulse:
 class Pages:
     """The pulses of one model's living processes, for whoever looks at every request: their pages stay mapped."""
 
-    def __init__(self, where: Path, model: str) -> None:
-        self._where, self._model = where, model
+    def __init__(self, where: Path, model: str, but: str = "") -> None:
+        """`but`: the pulse of a process that is left out: its own, for one that looks at its fellows."""
+        self._where, self._model, self._but = where, model, but
         self._pages: list[tuple[str, mmap.mmap]] = []
         self._listed = -LISTED_S
 
@@ -156,6 +160,8 @@ class Pages:
 
     def _open(self) -> Iterator[tuple[str, mmap.mmap]]:
         for file in _files(self._where, self._model):
+            if file.name == self._but:
+                continue
             # Gone meanwhile, or not written yet.
             with contextlib.suppress(OSError, ValueError), file.open("rb") as opened:
                 page = mmap.mmap(opened.fileno(), _LAYOUT.size, access=mmap.ACCESS_READ)
@@ -207,6 +213,12 @@ class Heart:
         """Requests were answered as they wished."""
         self.progressed(count)
         self.set("last_success", time.monotonic())
+        self.set("failed", 0)
+
+    def probed(self, well: bool) -> None:
+        """A row of a deep canary was computed, or has failed."""
+        self.set("failed", 0 if well else int(self._values["failed"]) + 1)
+        self.set("probed", time.monotonic())
 
     @contextlib.contextmanager
     def executing(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ import io
 import re
 import time
 import urllib.request
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
@@ -34,10 +35,12 @@ def red():
 
 
 def metrics(server):
-    """The engine's numbers on the server's metrics page."""
+    """The engine's numbers on the server's metrics page, of all instances together."""
     page = urllib.request.urlopen(f"http://{server.metrics}/metrics", timeout=10).read().decode()
-    found = re.findall(r'^tritone_llava_(\w+)\{model="llava"\} (\S+)$', page, re.MULTILINE)
-    return {name: float(value) for name, value in found}
+    numbers = Counter()
+    for name, value in re.findall(r'^tritone_llava_(\w+)\{model="llava",[^}]*\} (\S+)$', page, re.MULTILINE):
+        numbers[name] += float(value)
+    return numbers
 
 
 def wait_for(condition, within_s=10.0):

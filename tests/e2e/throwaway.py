@@ -97,6 +97,26 @@ class TritonPythonModel:
         sender.send(pb_utils.InferenceResponse([text]), pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
 """
 
+# Stands on `tritone.serving` and answers once there is a file of the name that its text says.
+WAITER = """
+import asyncio, os
+from tritone import serving
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.triton = serving.Model(args)
+        self.triton.open_door(self.triton.settings(serving.DoorSettings))
+
+    def execute(self, requests):
+        return self.triton.answer_later(requests, self.answer)
+
+    async def answer(self, text):
+        while not os.path.exists(text):
+            await asyncio.sleep(0.02)
+            self.triton.heart.progressed()  # it is busy and not hung
+        return {"text_output": text}
+"""
+
 TENSORS = """
 max_batch_size: 8
 input { name: "text" data_type: TYPE_STRING dims: [1] }
@@ -104,12 +124,12 @@ output { name: "text_output" data_type: TYPE_STRING dims: [1] }
 """
 
 
-def write_model(repository, name, initialize="pass", code=ECHO, **config):
+def write_model(repository, name, initialize="pass", code=ECHO, count=1, **config):
     """A Python model that answers `text_output` = `text`; `config` holds further fields as text format."""
     folder = repository / name
     (folder / "1").mkdir(parents=True)
     (folder / "1" / "model.py").write_text(code.format(initialize=initialize) if code is ECHO else code)
-    write_config(folder, 'backend: "python" instance_group { kind: KIND_CPU }', **config)
+    write_config(folder, f'backend: "python" instance_group {{ kind: KIND_CPU count: {count} }}', **config)
 
 
 def write_ensemble(repository, name, *steps):

@@ -294,7 +294,7 @@ class _Waiting(TorchDispatchMode):
         if operator in WAITING:
             return self._device in before
         if operator in _COPYING:
-            crossing = before | _devices(result, {})
+            crossing = before | _devices(result, {}) if result.numel() else set()  # what is empty is not copied
             return len(crossing) > 1 and self._device in crossing and not _non_blocking(args, kwargs)
         if operator in _INDEXING and args[0].device.type == self._device:
             if _fills(args[1], *args[2:3]):

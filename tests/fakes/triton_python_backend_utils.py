@@ -192,14 +192,14 @@ class _Metric:
 
 class MetricFamily:
     COUNTER, GAUGE = "counter", "gauge"
-    shown: ClassVar[dict[tuple[str, str], _Metric]] = {}  # by name and model
+    shown: ClassVar[dict[tuple[str, str], _Metric]] = {}  # by name and model instance
 
     def __init__(self, name, description, kind):
         assert (kind == self.COUNTER) == name.endswith("_total"), name
         self.name = name
 
     def Metric(self, labels):  # noqa: N802 - the backend's name
-        return self.shown.setdefault((self.name, labels["model"]), _Metric())
+        return self.shown.setdefault((self.name, labels["model_instance"]), _Metric())
 
 
 def get_input_tensor_by_name(request, name):

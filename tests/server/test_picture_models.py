@@ -47,11 +47,12 @@ def test_llava_shows_its_engine_on_the_metrics_page(serve):
     llava.execute(llava.request(text_input=["Hello."], max_tokens=[2]))
     deadline = time.monotonic() + 5
     while (
-        shown["tritone_llava_tokens_total", "llava"].value() < 2 or shown["tritone_llava_slots_active", "llava"].value()
+        shown["tritone_llava_tokens_total", "llava_0"].value() < 2
+        or shown["tritone_llava_slots_active", "llava_0"].value()
     ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert shown["tritone_llava_slots", "llava"].value() == 16
+    assert shown["tritone_llava_slots", "llava_0"].value() == 16
 
 
 def test_llavas_door_follows_its_slots_where_these_follow_from_memory(serve):

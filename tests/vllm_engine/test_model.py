@@ -50,7 +50,7 @@ def test_it_shows_the_same_numbers_on_the_metrics_page(llava):
     llava.execute(llava.request(text_input=["Hello."], max_tokens=[2]))
     shown = pb_utils.MetricFamily.shown
     deadline = time.monotonic() + 5
-    while shown["tritone_llava_finished_total", "llava"].value() < 1:
+    while shown["tritone_llava_finished_total", "llava_0"].value() < 1:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    assert shown["tritone_llava_slots", "llava"].value() == 4
+    assert shown["tritone_llava_slots", "llava_0"].value() == 4

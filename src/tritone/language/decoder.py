@@ -106,14 +106,15 @@ class Decoder:
         Short stretches are filled up on the right: what is written there is overwritten before anyone sees it.
         """
         batch = torch.nn.utils.rnn.pad_sequence(list(embeds), batch_first=True)
+        self.cache.write(first, starts, batch.shape[1])
         hidden = self._forward(batch, self.cache.rows(first, starts, batch.shape[1]), names)
         ends = put([len(each) - 1 for each in embeds], hidden.device)
         return hidden[torch.arange(len(ends), device=hidden.device), ends]
 
     def decode(self, tokens: Sequence[int], starts: Sequence[int], names: list[str]) -> torch.Tensor:
         """One more token for the rows from slot 0 on; logits as in `logits`, good until the next call."""
-        # An adapter's rows are Python lists that PEFT copies to the card, in each layer.
         self.cache.write(0, starts, 1)
+        # An adapter's rows are Python lists that PEFT copies to the card, in each layer.
         logits = None if any(names) else self.graphs.run(tokens, starts)
         if logits is None:
             logits = self._decode(put(tokens, self.device)[:, None], self.cache.rows(0, starts, 1), names)

@@ -45,14 +45,13 @@ class SlotCache:
         return sum(layer.nbytes for layer in self._layers)
 
     def rows(self, first: int, starts: Sequence[int], width: int) -> "Rows":
-        """What the network's layers read and write in one pass.
+        """What the network's layers read and write in one pass, of which `write` has taken note.
 
         Args:
             first: the first row's slot; the others follow.
             starts: how many tokens each row has in the cache; the new ones come behind.
             width: how many tokens each row brings.
         """
-        self.write(first, starts, width)
         length = min(max(starts) + width, self.length)
         # All rows start at the same column: then they are written and read as a block.
         start = starts[0] if len(set(starts)) == 1 and starts[0] + width <= length else -1
@@ -62,7 +61,7 @@ class SlotCache:
         return Rows(self._layers, first, columns.clamp_(max=length - 1), length, start)
 
     def write(self, first: int, starts: Sequence[int], width: int) -> None:
-        """Take note of what a pass is about to write; `rows` does so itself, a pass over a `bucket` cannot."""
+        """Take note of what a pass is about to write, over `rows` or a `bucket`: it is what `clear` empties."""
         for slot, start in enumerate(starts, first):
             self._written[slot] = max(self._written[slot], min(start + width, self.length))
 

@@ -117,7 +117,8 @@ def serve(
         plan = _plan(
             names=[name.strip() for name in models.split(",") if name.strip()],
             repositories=repositories,
-            config_name=_variant(config_name, repositories) or _config_name(device),
+            config_name=_config_name(device, _variant(config_name, repositories)),
+            device=device,
             ports=Ports(host, http_port, grpc_port, metrics_port, watchdog_metrics_port, metrics_host),
             policy=Policy(canary_interval, deep_canary_interval, hung_after, load_timeout, max_restarts),
             stopping=Stopping(not_ready_seconds, drain_seconds, stop_timeout),
@@ -160,6 +161,7 @@ def _plan(
     names: list[str],
     repositories: list[Path],
     config_name: str | None,
+    device: Device,
     ports: Ports,
     policy: Policy,
     stopping: Stopping,
@@ -170,11 +172,13 @@ def _plan(
     tritonserver.check_numpy(found, importlib.metadata.version("numpy"))
     start_checks.check_ports(ports)
     models = repository.select(repository.read(repositories, config_name), names)
+    start_checks.check_gpu(models, device)
     folder = start_checks.checkpoint_folder(models)
     leftovers.remove()  # what dead runs hold of the shared memory is free now
+    gpus = gpu_memory.free_memory() if any(model.on_gpu for model in models) else {}
     warnings = [
-        start_checks.check_shared_memory(models),
-        gpu_memory.check(models),
+        start_checks.check_shared_memory(models, gpus=len(gpus)),
+        gpu_memory.check(models, gpus),
         tritonserver.exposure_warning(ports, found.version) or "",
     ]
     told = [warning for warning in warnings if warning]
@@ -367,15 +371,15 @@ def _variant(name: str, repositories: list[Path]) -> str:
     return name
 
 
-def _config_name(device: Device) -> str | None:
-    """The name of the models' configuration: "cpu", or None for the GPU's.
+def _config_name(device: Device, wish: str = "") -> str | None:
+    """The name of the models' configuration: the one asked for, "cpu", or None for the GPU's.
 
     Raises: CannotStart: a GPU was asked for where none is visible.
     """
     gpu = device != "cpu" and tritonserver.has_gpu()
     if device == "gpu" and not gpu:
         raise CannotStart("no NVIDIA GPU is visible: use --device cpu")
-    return None if gpu else "cpu"
+    return wish or (None if gpu else "cpu")
 
 
 def _project_root() -> Path:

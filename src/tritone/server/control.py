@@ -15,7 +15,6 @@ from tritone.server.tritonserver import KEY_HEADER
 
 # Bytes of one element. A zero element of STRING is a length of 0 in four bytes.
 _SIZES = {"BOOL": 1, "8": 1, "16": 2, "32": 4, "64": 8, "BYTES": 4}
-FAILED = "INTERNAL: "  # how the answer to a deep canary starts whose row has failed
 DEAD = "is not healthy"  # the Python backend's words for a stub that has died: "Stub process 'x' is not healthy."
 
 OPTIONS = [

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,14 +26,18 @@ from tritone.server.repository import CannotStart, Model
 
 GIB = 2**30
 CONTEXT = int(0.6 * GIB)
+ASKING = GIB // 2  # a bare context
+ASK = f"import json; from {__name__} import shown; print(json.dumps(shown()))"
+ANSWERS_WITHIN_S = 120
 GRAPHS = GIB // 2  # CUDA's, of a model that has any: as in `tritone.language.budget`, and not measured
-HELD = 4  # windows that Whisper's graphs have room for: `tritone.speech.listening.whisper_steps`
+HELD = 4  # windows that Whisper's graphs have room for: `speech.listening.whisper_steps.ROWS`, as a test holds
 SMALL = GIB // 2  # what a batch of an encoder takes
 # Of one number of latents in a step of Stable Diffusion's UNet, and of one pixel that its autoencoder decodes, for each
 # channel of their widest maps (320 and 128 in Stable Diffusion 1.5).
 A_LATENT, A_PIXEL = 16, 16
 HALF = 2  # bytes of a float16
-BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 0.6, "float32": 4.0}  # of a weight; nf4 with its scales. All others: HALF
+# Of a weight; nf4 with its scales. All others: HALF. A model without a `dtype`, such as a voice, is read into float32.
+BYTES = {"int8": 1.0, "fp8": 1.0, "nf4": 0.6, "float32": 4.0}
 # Folders of a diffusers checkpoint that each model loads; other checkpoints are loaded as a whole.
 PARTS = {
     "sd_text_encoder": ("text_encoder",),
@@ -83,35 +86,47 @@ def needs(models: Sequence[Model]) -> list[Need]:
 def check(models: Sequence[Model], free: Mapping[int, int] | None = None) -> str:
     """Compare the free memory of each GPU with what the models take; returns a warning, or "" where there is plenty.
 
-    `free` is the GPUs' by index; None asks the driver. Every GPU is held against the whole sum, as Triton starts each
-    model on every one unless its `gpus` say otherwise.
+    `free` is the GPUs' by number; None asks CUDA. Each is held against all that Triton starts there: a model's `count`
+    of processes, on every GPU unless its `gpus` say otherwise.
     Raises: CannotStart: they would not even load.
     """
-    wanted = needs(models)
+    named, wanted = {model.name: model for model in models}, needs(models)
+    warnings = []
     for gpu, size in sorted((free_memory() if free is None else free).items()) if wanted else ():
-        here = [need.on(size) for need in wanted]
+        here = [need.on(size) for need in wanted for _ in range(named[need.model].processes_on(gpu))]
         has = f"GPU {gpu} has {size / GIB:.1f} GiB free"
         remedy = "start fewer with --models, give llava fewer slots or a quantization, or sd_vae_decoder slicing"
         if (least := sum(need.idle for need in here)) > size:
             raise CannotStart(f"{has}, and these models take {least / GIB:.1f} GiB ({_sums(here)}): {remedy}")
         if (most := sum(need.most for need in here)) > size:
-            return f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
-    return ""
+            warnings.append(
+                f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
+            )
+    return next(iter(warnings), "")
 
 
 def free_memory() -> dict[int, int]:
-    """What nvidia-smi says of each GPU that this process may use; nothing where it is missing or does not answer."""
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        return {}
-    query = [smi, "--query-gpu=index,memory.free", "--format=csv,noheader,nounits"]
+    """What is free on each GPU that CUDA shows this process, by CUDA's number; nothing where it does not answer.
+
+    CUDA_VISIBLE_DEVICES chooses and orders them, by index or UUID, and GPU 0 is the first of those; of a card in slices
+    (MIG) one shows, with the slice's memory. So CUDA itself is asked, which reads that variable in ways of its own; in
+    another process, as asking opens a context on each, and as a driver may hang.
+    """
     try:
-        lines = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()  # noqa: S603
-        free = {int(index): int(mib) * 2**20 for index, mib in (line.split(",") for line in lines)}
+        asked = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", ASK], capture_output=True, text=True, timeout=ANSWERS_WITHIN_S, check=True
+        )
+        return dict(enumerate(json.loads(asked.stdout)))
     except (OSError, ValueError, subprocess.SubprocessError):
         return {}
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").replace(" ", "").split(",")
-    return {gpu: size for gpu, size in free.items() if str(gpu) in visible} if visible[0].isdecimal() else free
+
+
+def shown() -> list[int]:
+    """What is free on each GPU that torch counts here, and the context that this opens on it, which goes again."""
+    import torch  # heavy, and of use to another process alone
+
+    memory = [torch.cuda.mem_get_info(gpu) for gpu in range(torch.cuda.device_count())]
+    return [min(free + ASKING, total) for free, total in memory]
 
 
 def _sums(wanted: Sequence[Need]) -> str:
@@ -120,7 +135,7 @@ def _sums(wanted: Sequence[Need]) -> str:
 
 def _need(model: Model, models: Mapping[str, Model]) -> Need:
     folder = checkpoints.path(str(model.checkpoint))
-    number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype"), float(HALF)))
+    number = BYTES.get(model.parameter("quantization"), BYTES.get(model.parameter("dtype") or "float32", float(HALF)))
     weights = int(number * sum(parameters(folder / part) for part in PARTS.get(model.name, ("",))))
     config = _json(folder / "config.json")
     context = CONTEXT + GRAPHS * (model.parameter("cuda_graphs") == "true")

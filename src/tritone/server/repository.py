@@ -13,6 +13,8 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+KIND_GPU = model_config_pb2.ModelInstanceGroup.KIND_GPU
+
 
 class CannotStart(Exception):
     """The server would not work; the message is one sentence for the person who started it."""
@@ -51,22 +53,31 @@ class Model:
         value = self.parameter(key)
         return int(value) if value.isdecimal() else 0
 
-    @property
-    def stubs(self) -> int:
-        """Processes that it runs in on a machine with one GPU."""
+    def stubs(self, gpus: int = 1) -> int:
+        """Processes that it runs in on a machine with so many GPUs: `count` on each that a group of KIND_GPU is for."""
         if not self.is_python:
             return 0
-        return sum(max(1, group.count) * max(1, len(group.gpus)) for group in self.config.instance_group) or 1
+        groups = self.config.instance_group
+        return sum(max(1, group.count) * _places(group, max(1, gpus)) for group in groups) or 1
+
+    def processes_on(self, gpu: int) -> int:
+        """Processes that Triton starts on the GPU of that number; none of what does not run on GPUs."""
+        groups = [group for group in self.config.instance_group if group.kind == KIND_GPU]
+        return sum(max(1, group.count) for group in groups if not group.gpus or gpu in group.gpus)
 
     @property
     def on_gpu(self) -> bool:
         """Whether its instances run on GPUs."""
-        return any(group.kind == model_config_pb2.ModelInstanceGroup.KIND_GPU for group in self.config.instance_group)
+        return any(group.kind == KIND_GPU for group in self.config.instance_group)
 
     def parameter(self, key: str) -> str:
         """One of its parameters; "" if it has none of that name."""
         parameters = self.config.parameters
         return str(parameters[key].string_value) if key in parameters else ""
+
+
+def _places(group: Any, gpus: int) -> int:
+    return len(group.gpus) or (gpus if group.kind == KIND_GPU else 1)
 
 
 def read(repositories: Iterable[Path], config_name: str | None) -> dict[str, Model]:

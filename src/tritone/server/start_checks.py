@@ -1,4 +1,7 @@
-"""What can be known before the server is started: ports, checkpoints, shared memory. Refusals are one sentence each."""
+"""What can be known before the server is started: ports, a GPU, checkpoints, shared memory.
+
+Refusals are one sentence each.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 
 from tritone import checkpoints
 from tritone.checkpoints import MissingCheckpoint
-from tritone.server import repository
+from tritone.server import repository, tritonserver
 from tritone.server.process import SHARED_MEMORY
 from tritone.server.repository import CannotStart, Model
 from tritone.server.tritonserver import Ports
@@ -42,6 +45,17 @@ def check_ports(ports: Ports) -> None:
                 ) from error
 
 
+def check_gpu(models: Sequence[Model], device: str) -> None:
+    """Refuse models whose configuration is a GPU's where there is none, or `device` is "cpu"; raises CannotStart."""
+    wanting = [model.name for model in models if model.on_gpu]
+    if wanting and (device == "cpu" or not tritonserver.has_gpu()):
+        why = "--device is cpu" if device == "cpu" else "no NVIDIA GPU is visible"
+        raise CannotStart(
+            f"{why}, and the configuration of {', '.join(wanting)} is for a GPU: leave out --config-name, or name one "
+            "that is for a CPU"
+        )
+
+
 def checkpoint_folder(models: Sequence[Model]) -> Path | None:
     """The folder of the checkpoints that the models load; raises CannotStart if one is missing."""
     for model in models:
@@ -53,15 +67,16 @@ def checkpoint_folder(models: Sequence[Model]) -> Path | None:
     return checkpoints.root() if any(model.checkpoint for model in models) else None
 
 
-def check_shared_memory(models: Sequence[Model], free: int | None = None) -> str:
+def check_shared_memory(models: Sequence[Model], free: int | None = None, gpus: int = 1) -> str:
     """Compare the free shared memory with what the models may take; returns a warning, or "" where there is plenty.
 
-    A model's region grows to the largest request that it has seen and never shrinks.
+    A model's region grows to the largest request that it has seen and never shrinks. On several GPUs a model has a
+    process, and a region, for each.
     Raises: CannotStart: the models would not even start.
     """
     free = _free() if free is None else free
-    least = LEAST_BYTES * sum(model.stubs for model in models)
-    most = sum(model.stubs * (REGION_BYTES + largest_request(model, models)) for model in models)
+    least = LEAST_BYTES * sum(model.stubs(gpus) for model in models)
+    most = sum(model.stubs(gpus) * (REGION_BYTES + largest_request(model, models)) for model in models)
     has = f"{SHARED_MEMORY} has {free // MIB} MiB free"
     larger = "give it more, such as docker run --shm-size 4g, or start fewer with --models"
     if free < least:

@@ -157,8 +157,12 @@ def check_numpy(server: Tritonserver, numpy_version: str) -> None:
 
 
 def has_gpu() -> bool:
-    """Whether an NVIDIA GPU is visible to this process, found without importing torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1", "none", "NoDevFiles"):
+    """Whether an NVIDIA GPU is visible to this process, found without importing torch.
+
+    CUDA_VISIBLE_DEVICES may hold indices, UUIDs of cards or of slices; CUDA reads it up to the first that is none.
+    """
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "all").split(",")[0].strip()
+    if first in ("", "-1", "none", "NoDevFiles"):
         return False
     smi = shutil.which("nvidia-smi")
     if smi is None:

@@ -15,6 +15,7 @@ try again.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import deque
@@ -28,6 +29,9 @@ HALF_LIFE_S = 20.0  # of busy time, after which a pace is half forgotten
 SHORTEST_S = 0.2  # of busy time that a pace is learned from
 PATIENCE = 3.0  # how many times its own work a request may wait, where that is more than max_wait_s
 SOONEST_S, LATEST_S = 0.1, 60.0  # bounds of "try again in"
+LOOK_S = 0.005  # between two looks at one's fellows
+SILENT_S = 2.0  # without a beat, four of which were due: a frozen fellow takes no requests
+TAKING_S = 0.5  # nor does one whose `execute` has run for longer than it takes to let some in
 SLACK_S = 1.0  # a ticket this much older than twice the longest wait was lost on its way
 
 
@@ -81,6 +85,13 @@ class Door:
 
     def __len__(self) -> int:
         return len(self._inside)
+
+    @property
+    def load(self) -> float:
+        """Work that is inside; inf where nobody is let in any more."""
+        with self._lock:
+            is_full = len(self._inside) >= self.max_in_flight
+            return math.inf if is_full else sum(ticket.left for ticket in self._inside)
 
     def admit(self, work: float = 1.0, urgent: bool = False) -> Ticket:
         """Let a request in.
@@ -164,6 +175,35 @@ class Passage:
             self._tickets.popleft()
         pace = sum(p.pace for p in known)
         return self._doors * len(self._tickets) / pace if pace else 0.0
+
+
+class Fellows:
+    """The other processes of a model; who has more in hand than one of them steps back, so that Triton asks that one.
+
+    Triton hands the next request to an instance whose `execute` has returned, in turn and whatever that one still has
+    in hand. A model that answers later returns at once, so one of its processes could refuse at a full door while
+    another's stands open. A process whose `execute` has not returned yet is asked nothing; the one with the least in
+    hand never waits here, so that there always is one to take the next request.
+    """
+
+    def __init__(self, model: str, heart: pulse.Heart) -> None:
+        """`heart`: of this process."""
+        self._heart = heart
+        self._pages = pulse.Pages(heart.where, model, but=heart.name)
+
+    def give_way(self) -> None:
+        """Return once nobody who takes requests has less in hand than this process. Blocks."""
+        while self.has_freer():
+            time.sleep(LOOK_S)
+
+    def has_freer(self) -> bool:
+        """Whether somebody who takes requests has less in hand, or room where here is none."""
+        return any(self._is_freer(fellow, time.monotonic()) for fellow in self._pages.read())
+
+    def _is_freer(self, fellow: pulse.Pulse, now: float) -> bool:
+        is_silent = now - fellow.beat > SILENT_S
+        is_busy = fellow.executing_since and now - fellow.executing_since > TAKING_S
+        return not (is_silent or is_busy or fellow.ill) and fellow.load < self._heart.get("load")
 
 
 def late(name: str, wait: float, limit: float) -> Unavailable:

@@ -1,8 +1,9 @@
 """From rows of a model to Triton's responses, and from errors to their status codes and sentences."""
 
 import asyncio
+import contextlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ class Answers:
             request.sender.send(response, final=True)
         except Exception as error:  # such as no memory to share for so large an answer
             request.sender.send(self.failure(request, error), final=True)
+
+    @contextlib.contextmanager
+    def probing(self) -> Iterator[None]:
+        """While a row is computed for a deep canary: the pulse then says how that went. A refusal is no failure."""
+        try:
+            yield
+        except Exception as error:
+            self._heart.probed(code_of(error) not in (None, pb_utils.TritonError.INTERNAL))
+            raise
+        self._heart.probed(True)
 
     def failure(self, request: Request, error: BaseException) -> Any:
         """The error response. An unexpected error is logged by type and place: its words may be the caller's."""

@@ -4,25 +4,48 @@ Each step either lets the request pass or raises what stands against it (docs/re
 """
 
 import asyncio
+import inspect
 import math
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
+from pydantic import BaseModel, ConfigDict
 
 from tritone import pulse
 from tritone.errors import InvalidInput, NotServed
-from tritone.serving.admission import Door, Passage, Ticket, Work, full
+from tritone.serving.admission import Door, Fellows, Passage, Ticket, Work, full
 from tritone.serving.bls import Row
 from tritone.serving.cancelling import Cancellations
+from tritone.serving.placing import instances_of
 from tritone.serving.request import Request
 from tritone.serving.tensors import value_of
 
 # Parameters of a config.pbtxt that this layer and `tritone serve` read, and no model.
 ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
 PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
+Item = TypeVar("Item")
 TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
+
+
+class Settings(BaseModel):
+    """The `parameters` of a config.pbtxt. Subclasses name each key and its type; any other key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def part(self, kind: Callable[..., Item]) -> Item:
+        """The settings that a dataclass names, as that dataclass."""
+        return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
+
+
+class DoorSettings(Settings):
+    """Those of a model with a door, see `tritone.serving.admission`."""
+
+    max_in_flight: int
+    max_wait_s: float
+    at_once: int = 1  # 0: as many as the models that it calls have
 
 
 class Entrance:
@@ -37,23 +60,36 @@ class Entrance:
     def __init__(
         self,
         name: str,
-        inputs: Sequence[dict[str, Any]],
+        config: dict[str, Any],
         parameters: dict[str, str],
         heart: pulse.Heart,
         cancelled: Cancellations,
     ) -> None:
-        """`inputs` and `parameters`: as in the model's configuration."""
+        """`config`: the model's configuration; `parameters`: its own, key to text."""
         self.name, self._parameters, self._heart, self._cancelled = name, parameters, heart, cancelled
-        self._inputs = {tensor["name"]: tensor for tensor in inputs}
+        self._inputs = {tensor["name"]: tensor for tensor in config["input"]}
+        self._instances = instances_of(config)
+        self._showing = threading.Lock()
+        self._fellows = Fellows(name, heart) if self._instances > 1 else None
+        self._called: list[pulse.Pages] = []  # models whose places are this one's
         self._pulses: Path = heart.where
         self._token = pulse.token(self._pulses)
         self.door = Door(name, max_in_flight=2**31, max_wait_s=math.inf)
         self.work: Work = lambda **_: 1.0
         self.passage: Passage | None = None
 
-    def open_passage(self, step: str, max_wait_s: float, instances: int) -> None:
-        """Let requests in as `admission.Passage` does; `instances` processes of this model give out tickets."""
-        self.passage = Passage(self.name, step, self._pulses, max_wait_s, instances)
+    def open_door(self, settings: "DoorSettings", work: Work) -> None:
+        """Let requests in as `admission.Door` does."""
+        self.door = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once)
+        self.work = work
+        if not settings.at_once:
+            names = self._parameters.get(CALLS, "").split(",")
+            self._called = [pulse.Pages(self._pulses, name.strip()) for name in names]
+        self._heart.set("places", settings.at_once)
+
+    def open_passage(self, step: str, max_wait_s: float) -> None:
+        """Let requests in as `admission.Passage` does; each of this model's processes gives out tickets."""
+        self.passage = Passage(self.name, step, self._pulses, max_wait_s, self._instances)
 
     def receive(self, raw: Any, by_sender: bool) -> Request:
         """The request, with what it says of itself; nothing is judged yet."""
@@ -99,7 +135,34 @@ class Entrance:
         if self.passage:
             request.tickets = self.passage.admit(len(request.rows))
         work = sum(self.work(**row) for row in request.rows)
+        if self._called:
+            self.door.at_once = self._places()
         return self.door.admit(work, urgent=request.inside)
+
+    def _places(self) -> int:
+        """Of the model among those called that has the fewest, as many as fall to each process of this one."""
+        fewest = min(sum(each.places for each in called.read()) for called in self._called)
+        return max(fewest // self._instances, 1)
+
+    def show(self) -> None:
+        """Write into the pulse what the door has inside."""
+        with self._showing:  # or an older state could be written last
+            self._heart.set("in_flight", len(self.door))
+            self._heart.set("load", self.door.load)
+
+    def give_way(self) -> None:
+        """Have fellow processes with less in hand be asked first, see `admission.Fellows`. Blocks Triton's thread."""
+        if self._fellows:
+            self._fellows.give_way()
+
+    def may_pass_on(self, request: Request) -> bool:
+        """Whether a fellow process may have room for a request that was not let in here.
+
+        All were full when this one's `execute` returned last; so it was asked, full as it still is.
+        """
+        was_passed_on = request.caller.partition(".")[0].partition("#")[0] == self.name
+        refuses = self._heart.draining and not request.inside
+        return self._fellows is not None and not was_passed_on and not refuses and self._fellows.has_freer()
 
     def with_tickets(self, request: Request, rows: list[Row]) -> list[Row]:
         """The answer's rows, with their tickets where an ensemble's next step waits for them."""

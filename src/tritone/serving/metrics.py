@@ -13,11 +13,16 @@ Measure = Callable[[], dict[str, tuple[str, float]]]
 
 
 class Publisher:
-    """Shows numbers as they are every PUBLISH_S, with the label `model`, on a thread of its own."""
+    """Shows numbers as they are every PUBLISH_S, on a thread of its own.
 
-    def __init__(self, model: str, measure: Measure) -> None:
+    Their labels are `model` and `model_instance`: each process of a model has numbers of its own, whose sum is the
+    model's. Shared, a gauge would be what was written last, and nobody could tell what a killed process had left.
+    """
+
+    def __init__(self, model: str, instance: str, measure: Measure) -> None:
         """
         Args:
+            instance: Triton's name of the process's place, such as "llava_0_1", which its successor has too.
             measure: {name: (description, value)}; a name that ends with "_total" is a counter, others are gauges.
         """
         self._measure = measure
@@ -29,7 +34,8 @@ class Publisher:
             )
             for name, (description, _) in measure().items()
         }  # kept: a family must outlive its metrics
-        self._metrics = {name: family.Metric(labels={"model": model}) for name, family in self._families.items()}
+        labels = {"model": model, "model_instance": instance}
+        self._metrics = {name: family.Metric(labels=labels) for name, family in self._families.items()}
         # What a process that was killed has left on the page: a total goes on from there, a gauge is put right.
         self._shown = {name: 0.0 if name.endswith("_total") else m.value() for name, m in self._metrics.items()}
         self._thread = threading.Thread(target=self._repeat, name="publish", daemon=True)

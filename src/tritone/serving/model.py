@@ -31,16 +31,17 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from tritone import pulse
+from tritone.errors import Unavailable
 from tritone.priority import process_steps_back
 from tritone.serving import bls, placing
-from tritone.serving.admission import Door, Pace, Ticket, Work
+from tritone.serving.admission import Pace, Ticket, Work
 from tritone.serving.answers import Answers
 from tritone.serving.bls import Row
 from tritone.serving.cancelling import Cancellations
-from tritone.serving.entrance import ACCESS, CALLS, STEP_OF, Entrance
+from tritone.serving.entrance import ACCESS, CALLS, STEP_OF, DoorSettings, Entrance, Settings
 from tritone.serving.in_flight import InFlight
 from tritone.serving.in_flight import Work as Task
 from tritone.serving.metrics import Measure, Publisher
@@ -57,30 +58,12 @@ S = TypeVar("S", bound="Settings")
 SENDING_THREADS = 16
 
 
-class Settings(BaseModel):
-    """The `parameters` of a config.pbtxt. Subclasses name each key and its type; any other key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    def part(self, kind: Callable[..., Item]) -> Item:
-        """The settings that a dataclass names, as that dataclass."""
-        return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
-
-
-class DoorSettings(Settings):
-    """Those of a model with a door, see `tritone.serving.admission`."""
-
-    max_in_flight: int
-    max_wait_s: float
-    at_once: int = 1
-
-
 class Model:
     """The Triton side of one model instance: its name, device, settings and tensors, its door and its pulse."""
 
     def __init__(self, args: dict[str, str]) -> None:
         self.config: dict[str, Any] = json.loads(args["model_config"])
-        self.name = args["model_name"]
+        self.name, self._instance = args["model_name"], args["model_instance_name"]
         self._parameters = {k: v.get("string_value", "") for k, v in self.config.get("parameters", {}).items()}
         self.device = placing.device_of(args, self._parameters)
         self._decoupled = bool(self.config.get("model_transaction_policy", {}).get("decoupled"))
@@ -90,7 +73,7 @@ class Model:
         self._probe: Callable[[], Any] = lambda: None
         cancelled = Cancellations(self.heart, lambda number: self._in_flight.cancel(number))
         self.heart.faults += [cancelled.fault, bls.calls.fault]
-        self._entrance = Entrance(self.name, self.config["input"], self._parameters, self.heart, cancelled)
+        self._entrance = Entrance(self.name, self.config, self._parameters, self.heart, cancelled)
 
     def settings(self, schema: type[S]) -> S:
         """The config's parameters as `schema`.
@@ -108,13 +91,11 @@ class Model:
 
     def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
         """Let requests in as `tritone.serving.admission.Door` does; `work(**inputs)` measures one, in any unit."""
-        self._entrance.door = Door(self.name, settings.max_in_flight, settings.max_wait_s, settings.at_once)
-        self._entrance.work = work
+        self._entrance.open_door(settings, work)
 
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `serving.admission.Passage` does: `step` is the model that does the ensemble's work."""
-        instances = sum(int(group.get("count", 1)) for group in self.config.get("instance_group", [{}]))
-        self._entrance.open_passage(step, max_wait_s, instances)
+        self._entrance.open_passage(step, max_wait_s)
 
     def probe(self, function: Callable[[], Any]) -> None:
         """`function()` computes one real row, or returns a coroutine that does: `tritone serve` asks now and then."""
@@ -130,7 +111,7 @@ class Model:
 
     def publish(self, measure: Measure) -> None:
         """Show numbers on the server's metrics page, see `tritone.serving.metrics.Publisher`."""
-        self.watch(Publisher(self.name, measure).fault)
+        self.watch(Publisher(self.name, self._instance, measure).fault)
 
     # ---- answers that are returned
 
@@ -259,13 +240,21 @@ class Model:
             for request in requests:
                 if request.response is None:
                     self._attempt(request, partial(self._begin, request, answer))
+        if all(request.response is None for request in requests):
+            self._entrance.give_way()
         return [request.response for request in requests]
 
     def _begin(self, request: Request, answer: Callable[[Request], Coroutine[Any, Any, None]]) -> None:
         """Let the request in and have it answered on the event loop."""
         if not request.canary:
             request.rows = self._entrance.rows(request)
-        ticket = Ticket(self._entrance.door, 0.0) if request.canary else self._entrance.admit(request)
+        ticket = Ticket(self._entrance.door, 0.0)
+        try:
+            ticket = ticket if request.canary else self._entrance.admit(request)
+        except Unavailable:
+            if not self._entrance.may_pass_on(request):
+                raise
+            answer = self._pass_on
 
         async def run() -> None:
             bls.caller.set(self.heart.name)
@@ -284,18 +273,27 @@ class Model:
 
         def leave() -> None:
             ticket.leave()
-            self.heart.set("in_flight", len(self._entrance.door))
+            self._entrance.show()
 
-        key = request.number or uuid.uuid4().hex
-        self._in_flight.start(key, Task(run, fail, request.has_left, leave))
-        self.heart.set("in_flight", len(self._entrance.door))
+        self._in_flight.start(request.number or uuid.uuid4().hex, Task(run, fail, request.has_left, leave))
+        self._entrance.show()
+
+    async def _pass_on(self, request: Request) -> None:
+        """Have a fellow process answer."""
+        for row in request.rows:
+            answers = bls.call_stream(self.name, row, request.outputs)
+            async with contextlib.aclosing(answers) as outputs:  # type: ignore[type-var]
+                async for output in outputs:
+                    await self._send(request, self._answers.response(request, [output]))
+        await self._send(request, final=True)
 
     async def _show_life(self, request: Request) -> None:
         """The answer to a canary came by the event loop; a deep one computes a row."""
         if request.canary == DEEP:
-            life = await in_thread(self._probe)
-            if inspect.isawaitable(life):
-                await life
+            with self._answers.probing():
+                life = await in_thread(self._probe)
+                if inspect.isawaitable(life):
+                    await life
         await self._send(request, pb_utils.InferenceResponse([]), final=True)
 
     async def _send(self, request: Request, response: Any = None, final: bool = False) -> None:
@@ -329,7 +327,8 @@ class Model:
 
     def _show_life_now(self, request: Request) -> None:
         if request.canary == DEEP:
-            self._probe()
+            with self._answers.probing():
+                self._probe()
         self._respond(request, pb_utils.InferenceResponse([]))
 
     def _prepared(self, raw: Any, prepare: Callable[..., Any], by_sender: bool = False) -> Request:

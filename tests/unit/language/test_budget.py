@@ -71,3 +71,11 @@ def test_of_several_cards_the_tightest_decides():
 def test_of_a_cpu_nobody_can_tell():
     with pytest.raises(NotServed, match=r"of a GPU only, not of 'cpu': say how many"):
         budget.memory(torch.device("cpu"))
+
+
+def test_memory_is_that_of_the_instances_own_gpu_and_of_a_slice_the_slices(monkeypatch):
+    shown = {torch.device("cuda:0"): (9 * GIB, 10 * GIB), torch.device("cuda:1"): (70 * GIB, 80 * GIB)}
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", shown.__getitem__)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: pytest.fail("of the card"))
+    assert {device: budget.memory(device) for device in shown} == shown

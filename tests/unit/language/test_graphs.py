@@ -120,12 +120,23 @@ def test_rows_with_an_adapter_are_no_graphs(both, monkeypatch):
     assert near(graphs.decode([8], [9], ["flowers"]), plain.decode([8], [9], [""]))
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("name", ["", "flowers"])
+def test_each_pass_takes_note_once_of_what_it_writes_with_a_graph_or_without(both, monkeypatch, name):
+    for network in both:
+        noted = []
+        monkeypatch.setattr(network.cache, "write", lambda *note, noted=noted: noted.append(note))
+        read([network], 2, 9, seed=0)
+        network.decode([8, 7], [9, 30], [name, name])
+        assert noted == [(2, [0], 9), (0, [9, 30], 1)]
+
+
 def test_emptying_a_slot_touches_what_was_written_there_and_no_more():
     """Memory of a processor that nobody has written is not there yet."""
     cache = SlotCache(LlamaConfig(**SIZES), 3, 40, torch.float32, [torch.device("cpu")])
     [layer] = cache._layers
     layer.fill_(7)
-    cache.rows(1, [10, 3], 5)
+    cache.write(1, [10, 3], 5)
     cache.write(1, [20], 1)
     cache.move(1, 0, 12)
     cache.clear(1)

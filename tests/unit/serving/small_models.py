@@ -38,6 +38,7 @@ def make_model(parameters=None, name="m", **config):
     args = {
         "model_config": json.dumps(config),
         "model_name": name,
+        "model_instance_name": f"{name}_0_0",
         "model_instance_kind": "CPU",
         "model_instance_device_id": "0",
     }

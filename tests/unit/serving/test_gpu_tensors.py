@@ -26,12 +26,13 @@ def card():
     device.choose("cpu")
 
 
-def model(kind, number="0", **parameters):
+def model(kind, number="0", count=1, **parameters):
     tensor = {"data_type": "TYPE_FP32", "dims": [-1]}
     config = {"input": [{"name": "x", **tensor}], "output": [{"name": "y", **tensor}]}
+    config["instance_group"] = [{"kind": f"KIND_{kind}", "count": count}]
     config["parameters"] = {key: {"string_value": value} for key, value in parameters.items()}
     args = {"model_config": json.dumps(config), "model_name": "m", "model_instance_kind": kind}
-    return serving.Model({**args, "model_instance_device_id": number})
+    return serving.Model({**args, "model_instance_device_id": number, "model_instance_name": f"m_0_{number}"})
 
 
 # ---- tensors
@@ -120,3 +121,17 @@ def test_one_network_on_several_gpus_is_not_made_once_for_each(card, kind, name,
     with pytest.raises(ValueError, match=f"^{name} of model 'm' is '{spread}'.* is KIND_{kind}: write KIND_MODEL"):
         model(kind, **{name: spread})
     assert model(kind, device_map="none", tensor_parallel_size="1").device == {"GPU": "cuda:0", "CPU": "cpu"}[kind]
+
+
+@pytest.mark.parametrize(("name", "spread"), [("device_map", "balanced"), ("tensor_parallel_size", "2")])
+def test_one_network_on_all_gpus_is_not_made_twice(card, name, spread):
+    with pytest.raises(ValueError, match=f"^{name} of model 'm' spreads .* asks for 2 of them: write count: 1"):
+        model("MODEL", count=2, **{name: spread})
+
+
+@pytest.mark.parametrize("kind", ["GPU", "MODEL"])
+def test_two_that_would_each_take_all_memory_of_a_gpu_are_refused(card, kind):
+    with pytest.raises(ValueError, match=r"^slots of model 'm' is 0, .* 2 processes on one GPU.*: say how many"):
+        model(kind, count=2, slots="0")
+    assert model(kind, count=2, slots="4").device == {"GPU": "cuda:0", "MODEL": "cuda"}[kind]
+    assert model(kind, count=1, slots="0").device == {"GPU": "cuda:0", "MODEL": "cuda"}[kind]

@@ -23,7 +23,7 @@ def model():
     tensor = {"data_type": "TYPE_FP32", "dims": [-1]}
     config = {"input": [{"name": "x", **tensor}], "output": [{"name": "y", **tensor}, {"name": "z", **tensor}]}
     args = {"model_config": json.dumps(config), "model_name": "m", "model_instance_kind": "CPU"}
-    return serving.Model({**args, "model_instance_device_id": "0"})
+    return serving.Model({**args, "model_instance_device_id": "0", "model_instance_name": "m_0_0"})
 
 
 def request(*rows, outputs=("y",), parameters=None, on_gpu=False):

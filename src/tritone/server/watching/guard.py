@@ -4,14 +4,19 @@
     a pulse that says the process is ill     written by the process itself: a thread has died, the device fails
     a pulse that has stopped beating         the process is frozen
     work without progress                    busy is not hung: what moves is left alone, however long it takes
-    a deep canary that fails twice           every request fails, though the process is well
+    rows for deep canaries that fail twice   every request to that process fails, though it is well
 
 A model without a pulse, such as another project's, is judged by its canary alone.
+
+Of several processes each is judged by its own pulse. Which of them gets a canary is Triton's choice, in turn: a deep
+one is sent again until each process that was due has had its row. What is replaced is the model, with all its
+processes, as Triton can load no part of one.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -24,6 +29,8 @@ from tritone.server.repository import Model
 from tritone.server.watching.policy import Policy
 
 Pulses = Mapping[int, Pulse]  # by process id
+TRIES = 3  # deep canaries for each process and interval, where a model has several
+FAILING = 2  # rows in a row
 
 
 class Unmoved:
@@ -46,6 +53,19 @@ class _Signs:
     def __init__(self) -> None:
         self.beat, self.working, self.waiting = Unmoved(), Unmoved(), Unmoved()
         self.age_s = 0.0  # of its work's last progress; 0 without work
+        self._success, self._probed = Unmoved(), Unmoved()
+        self._idle_s = self._unprobed_s = 0.0
+
+    def note(self, pulse: Pulse, now: float) -> None:
+        """Look at when something went well, and when a row was computed for us."""
+        self._idle_s = self._success.seconds(pulse.last_success, now)
+        self._unprobed_s = self._probed.seconds(pulse.probed, now)
+
+    def wants_row(self, pulse: Pulse, interval: float) -> bool:
+        """Nobody has had a good answer of it for a while, and it has time; or nobody has for very long."""
+        if min(self._idle_s, self._unprobed_s) < interval:
+            return False
+        return not (pulse.in_flight or pulse.executing_since) or self._idle_s > 2 * interval
 
 
 class Guard:
@@ -79,8 +99,9 @@ class Guard:
         self._finding: Future[str] | None = None  # of the canary that is on its way
         self._deep = False  # that canary is a deep one
         self._turn = now + self._policy.canary_interval_s  # when the next canary is due, or the present one was sent
-        self._success, self._asked_deep = Unmoved(), now
-        self._failed_at: float | None = None  # the last success when a deep canary failed; None if the last was well
+        self._asked: deque[float] = deque(maxlen=TRIES * len(self._stubs) if self._stubs[1:] else 1)  # deep ones
+        self._moved = Unmoved()  # the progress of all its processes together
+        self._said = ""  # the answer to the last deep one
 
     def hurry(self, now: float) -> None:
         """Have the next canary sent at the next look."""
@@ -136,11 +157,13 @@ class Guard:
 
     def _pulse_fault(self, pulse: Pulse, signs: _Signs, now: float, below: int) -> str | None:
         process, limit = f"process {pulse.pid}", self._policy.hung_after_s
+        signs.note(pulse, now)
         if pulse.ill:
             return f"{process} is ill: {pulse.ill}"
         if (silent := signs.beat.seconds(pulse.beat, now)) > limit:
             return f"{process} is frozen: no sign of life for {silent:.0f} s"
-        busy = pulse.executing_since > 0 or self._finding is not None
+        # A canary without answer says nothing of one process among several: see `_canary_fault`.
+        busy = pulse.executing_since > 0 or (self._finding is not None and len(self._signs) == 1)
         working = signs.working.seconds((busy, pulse.progress), now) if busy else signs.working.seconds(None, now)
         # Canaries come and go meanwhile, so that requests which wait elsewhere have a watch of their own.
         owing = pulse.in_flight > 0
@@ -149,38 +172,31 @@ class Guard:
         return f"{process} has work and made no progress for {signs.age_s:.0f} s" if signs.age_s > limit else None
 
     def _canary_fault(self, mine: list[Pulse], now: float) -> str | None:
-        success = max((pulse.last_success for pulse in mine), default=0.0)
-        unasked = self._success.seconds(success, now)
+        if failing := [pulse.pid for pulse in mine if pulse.failed >= FAILING]:
+            return f"process {failing[0]} fails real work: {self._said}"
         if self._finding is None:
             if now >= self._turn:
-                self._deep = self._is_deep_due(mine, unasked, now)
+                self._deep = self._is_deep_due(mine, now)
                 self._finding, self._turn = self.ask(deep=self._deep), now
             return None
+        unmoved = self._moved.seconds(sum(pulse.progress for pulse in mine), now)
         if not self._finding.done():
-            silent = now - self._turn
-            hung = not mine and silent > self._policy.hung_after_s
+            silent = min(now - self._turn, unmoved)
+            # Of several, one that is at fault says so itself by then.
+            hung = len(mine) != 1 and silent > self._policy.hung_after_s * (2 if mine else 1)
             return f"it has left a canary without answer for {silent:.0f} s" if hung else None
         error, self._finding = self._finding.result(), None
         self._turn = now + self._policy.canary_interval_s
-        return "its stub is dead" if control.DEAD in error else self._deep_fault(error, success)
+        self._said = error if self._deep and error else self._said
+        return "its stub is dead" if control.DEAD in error else None  # any other answer is a sign of life
 
-    def _is_deep_due(self, mine: list[Pulse], unasked: float, now: float) -> bool:
-        """Nobody has had a good answer for a while, and the model has time; or nobody has for very long."""
+    def _is_deep_due(self, mine: list[Pulse], now: float) -> bool:
         interval = self._policy.deep_interval_s
-        if not mine or not interval or min(unasked, now - self._asked_deep) < interval:
+        spent = len(self._asked) == self._asked.maxlen and now - self._asked[0] < interval
+        if not interval or spent or not any(self._signs[pulse.pid].wants_row(pulse, interval) for pulse in mine):
             return False
-        idle = not any(pulse.in_flight or pulse.executing_since for pulse in mine)
-        if idle or unasked > 2 * interval:
-            self._asked_deep = now
-            return True
-        return False
-
-    def _deep_fault(self, error: str, success: float) -> str | None:
-        if not self._deep:
-            return None  # any answer to a plain one is a sign of life
-        failed_before, failed = self._failed_at, error.startswith(control.FAILED)
-        self._failed_at = success if failed else None
-        return f"it fails real work: {error}" if failed and failed_before == success else None
+        self._asked.append(now)
+        return True
 
     def _children(self) -> list[psutil.Process]:
         try:

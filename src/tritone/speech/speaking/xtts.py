@@ -31,7 +31,8 @@ class Xtts:
     def __init__(self, network: Network, voice: Voice, speaker: dict[str, torch.Tensor], device: str) -> None:
         self.voice = voice
         self.sampling_rate = int(network.config.audio.output_sample_rate)
-        self._network = network.to(device).eval()
+        self._network = network.to(device)
+        self._network.eval()  # gives nothing back, unlike torch's
         self._device = torch.device(device)
         self._speaker = {name: tensor.to(device) for name, tensor in speaker.items()}
         self._lock = threading.Lock()  # the seed is global to torch

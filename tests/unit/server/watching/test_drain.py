@@ -14,7 +14,7 @@ from tritone.server import repository
 from tritone.server.watching import drain
 from tritone.server.watching.policy import Stopping
 
-IDLE = Pulse("", 1, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, "")
+IDLE = Pulse("", 1, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0, 0.0, 0, "")
 
 
 class Stop:

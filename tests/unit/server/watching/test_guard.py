@@ -10,11 +10,11 @@ from tritonclient.grpc import model_config_pb2
 
 from tritone.pulse import Pulse
 from tritone.server.repository import Model
-from tritone.server.watching.guard import Guard
+from tritone.server.watching.guard import TRIES, Guard
 from tritone.server.watching.policy import Policy
 
 PID = 7
-IDLE = Pulse("tts", PID, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, "")
+IDLE = Pulse("tts", PID, True, 0.0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0, 0.0, 0, "")
 POLICY = Policy(canary_interval_s=5, deep_interval_s=60, hung_after_s=120)
 
 
@@ -56,6 +56,21 @@ def guard(tmp_path, canaries, monkeypatch):
     monkeypatch.setattr(Guard, "_is_mine", lambda self, process: True)
     access = type("Access", (), {"ask": None})
     return Guard(Model("tts", tmp_path, config), None, access, POLICY, canaries)
+
+
+@pytest.fixture
+def two(guard, monkeypatch):
+    """A model of two processes."""
+    second = type("Second", (Stub,), {"pid": PID + 1})
+    monkeypatch.setattr(Guard, "_children", lambda self: [Stub(), second()])
+    guard.meet(0.0)
+    return guard
+
+
+def failing(canaries):
+    """A pulse whose process fails each row for a deep canary."""
+    rows = lambda now: canaries.sent.count("deep")  # noqa: E731
+    return beating(probed=rows, failed=rows)
 
 
 def watch(guard, seconds, pulse_at=None, below=lambda now: 0):
@@ -154,21 +169,64 @@ def test_a_model_that_nobody_asks_computes_a_row_now_and_then(guard, canaries):
 
 def test_two_rows_that_fail_with_no_success_between_are_a_fault(guard, canaries):
     canaries.answer = "INTERNAL: model 'tts' failed (AcceleratorError)"
-    second, fault = watch(guard, 500, beating())
+    second, fault = watch(guard, 500, failing(canaries))
     assert canaries.sent.count("deep") == 2
     assert 120 <= second < 140
-    assert "fails real work: INTERNAL" in fault
+    assert fault == f"process {PID} fails real work: INTERNAL: model 'tts' failed (AcceleratorError)"
 
 
-def test_a_success_between_two_failing_rows_forgives_the_first(guard, canaries):
+def test_one_row_that_fails_is_forgiven(guard, canaries):
+    assert watch(guard, 500, beating(failed=1)) is None
+
+
+def test_of_two_processes_the_one_that_fails_is_found_though_the_other_answers_everybody(two, canaries):
+    """Triton asks them in turn: every second deep canary is for the one that nobody needs to ask."""
     canaries.answer = "INTERNAL: model 'tts' failed (ValueError)"
-    assert watch(guard, 400, beating(last_success=lambda now: float(now // 70))) is None
-    assert canaries.sent.count("deep") >= 2
+    rows = [0, 0]
+
+    def pulses(now):
+        rows[:] = (canaries.sent.count("deep") + 1) // 2, canaries.sent.count("deep") // 2
+        well = replace(IDLE, pid=PID, beat=now, last_success=float(now), probed=float(rows[0]))
+        return {PID: well, PID + 1: replace(well, pid=PID + 1, last_success=0.0, probed=float(rows[1]), failed=rows[1])}
+
+    for now in range(1, 200):
+        if fault := two.fault(pulses(now), now):
+            break
+    assert 120 <= now < 150
+    assert fault.startswith(f"process {PID + 1} fails real work")
 
 
-def test_a_row_that_is_refused_is_no_failure(guard, canaries):
-    canaries.answer = "UNAVAILABLE: model 'tts' has 64 requests in flight"
-    assert watch(guard, 500, beating()) is None
+def test_a_process_whose_turn_never_comes_costs_the_other_no_more_than_a_few_rows(two, canaries):
+    def pulses(now):
+        well = replace(IDLE, pid=PID, beat=now, last_success=float(now), probed=float(canaries.sent.count("deep")))
+        return {PID: well, PID + 1: replace(IDLE, pid=PID + 1, beat=now)}
+
+    assert not any(two.fault(pulses(now), now) for now in range(1, 305))
+    assert 2 <= canaries.sent.count("deep") <= 5 * TRIES * 2
+
+
+def test_a_canary_that_two_idle_processes_leave_without_answer_is_a_fault_of_the_model(two, canaries):
+    canaries.answer = None
+    idle = {PID: IDLE, PID + 1: replace(IDLE, pid=PID + 1)}
+    pulses = lambda now: {pid: replace(each, beat=now) for pid, each in idle.items()}  # noqa: E731
+    faults = [(now, fault) for now in range(1, 260) if (fault := two.fault(pulses(now), now))]
+    second, fault = faults[0]
+    assert 240 < second < 250
+    assert fault == "it has left a canary without answer for 241 s"
+
+
+@pytest.mark.parametrize("what", ["dead", "frozen", "stuck"])
+def test_of_two_processes_the_one_at_fault_is_named(two, canaries, what):
+    canaries.answer = None
+
+    def pulses(now):
+        well = replace(IDLE, pid=PID, beat=now)
+        bad = {"dead": well, "frozen": replace(well, beat=0.0), "stuck": replace(well, in_flight=1)}[what]
+        return {PID: well, PID + 1: replace(bad, pid=PID + 1)}
+
+    two._stubs[1].dead = what == "dead"
+    faults = [fault for now in range(1, 140) if (fault := two.fault(pulses(now), now))]
+    assert f"process {PID + 1} " in faults[0]
 
 
 def test_deep_canaries_can_be_switched_off(guard, canaries, monkeypatch):

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from TTS.tts.configs.shared_configs import CharactersConfig, GSTConfig
-from TTS.tts.configs.tacotron2_config import Tacotron2Config
+from small_voices import tacotron_config, without_phonemizers
 from TTS.tts.models.tacotron2 import Tacotron2
 from TTS.vocoder.configs import FullbandMelganConfig
 from TTS.vocoder.models import setup_generator
@@ -17,22 +16,6 @@ from tritone.errors import NotServed
 from tritone.speech.speaking.tacotron import Tacotron, pinyin_phonemes
 from tritone.speech.speaking.tts import Speaker
 
-LETTERS = "abcdefghijklmnopqrstuvwxyzʒʂʏɑŋœɛøʌ12345"
-
-
-def config() -> Tacotron2Config:
-    """`tts_models/zh-CN/baker/tacotron2-DDC-GST` in kind."""
-    characters = CharactersConfig(characters=LETTERS, punctuations="，。, ", pad="_", eos="~", bos="^", blank=None)
-    styles = GSTConfig(gst_embedding_dim=32, gst_num_heads=2, gst_num_style_tokens=4)
-    made = Tacotron2Config(
-        r=2, double_decoder_consistency=True, ddc_r=6, use_gst=True, gst=styles, characters=characters,
-        use_phonemes=True, phonemizer="zh_cn_phonemizer", phoneme_language="zh-cn",
-        text_cleaner="chinese_mandarin_cleaners",
-    )  # fmt: skip
-    made.audio.stats_path = None
-    made.num_chars = len(LETTERS) + 8
-    return made
-
 
 @pytest.fixture(scope="module")
 def voice(tmp_path_factory):
@@ -40,11 +23,9 @@ def voice(tmp_path_factory):
     folder = tmp_path_factory.mktemp("voice")
     (folder / "vocoder").mkdir()
     torch.manual_seed(0)
-    made = config()
-    made.save_json(str(folder / "config.json"))
-    bare = Tacotron2Config()
-    bare.from_dict(json.loads((folder / "config.json").read_text()) | {"use_phonemes": False, "text_cleaner": None})
-    save_file(Tacotron2(bare).state_dict(), folder / "model.safetensors")
+    config = tacotron_config()
+    config.save_json(str(folder / "config.json"))
+    save_file(Tacotron2(without_phonemizers(config)).state_dict(), folder / "model.safetensors")
     (folder / "voice.json").write_text('{"name": "random", "languages": ["zh"]}', encoding="utf-8")
     vocoder = FullbandMelganConfig(generator_model="fullband_melgan_generator")
     vocoder.audio.stats_path = None
