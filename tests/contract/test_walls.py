@@ -54,7 +54,10 @@ def test_only_the_transport_knows_tritonclient():
 
 
 # Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.
-BASE = {"errors", "imports", "precision", "device", "checkpoints", "priority", "pulse", "punctuation", "cuda_graphs"}
+BASE = {
+    *("errors", "imports", "checkpoints", "device", "precision", "transfers", "cuda_graphs", "torch_threads"),
+    *("priority", "pulse", "punctuation"),
+}
 MODALITIES = {"speech", "vision", "language", "drawing"}
 BELOW = {
     **{module: set[str]() for module in BASE},

@@ -18,8 +18,8 @@ from tritone.language.adapters import BASE, Adapters
 from tritone.language.budget import Budget, memory, slots_that_fit
 from tritone.language.graphs import Graphs, obstacle
 from tritone.language.kv_cache import Rows, SlotCache
-from tritone.language.threads import Threads
-from tritone.language.transfers import put
+from tritone.torch_threads import Threads
+from tritone.transfers import put
 
 
 class Decoder:

@@ -23,8 +23,8 @@ from tritone.language.engine_statistics import Statistics
 from tritone.language.eyes import Eyes
 from tritone.language.sampling import Sampler, choose
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
-from tritone.language.transfers import put
 from tritone.priority import step_back
+from tritone.transfers import put
 
 
 @dataclass(eq=False)
@@ -92,15 +92,13 @@ class Engine:
 
         Raises: Unavailable: every slot and every place in the queue is taken.
         """
-        answer = Answer(prompt, interval_s)
+        answer = Answer(prompt, interval_s, leave=self._wake)
         with self._changed:
             if self._closed:
                 raise Unavailable("the engine was closed")
-            slots = self.decoder.cache.slots
-            free = slots - len(self._decoding) - len(self._reading)
-            if len(self._waiting) >= self.max_queue + max(free, 0):
+            if len(self._waiting) >= self.max_queue + max(self._free, 0):
                 raise Unavailable(
-                    f"all {slots} slots are taken and {len(self._waiting)} requests wait for one, "
+                    f"all {self.decoder.cache.slots} slots are taken and {len(self._waiting)} requests wait for one, "
                     f"the limit is {self.max_queue}"
                 )
             self._waiting.append(answer)
@@ -155,12 +153,16 @@ class Engine:
         """Sleep while there is none; False once the engine is closed."""
         with self._changed:
             self._count()
-            self._changed.wait_for(
-                lambda: self._closed or self._waiting or self._decoding or not all(row.waits for row in self._reading)
-            )
+            self._changed.wait_for(lambda: self._closed or self._has_work())
             return not self._closed
 
-    def _wake(self) -> None:
+    def _has_work(self) -> bool:
+        """Whether somebody can be admitted, read, answered or let go: not so while all inside wait for the eyes."""
+        if self._decoding or (self._waiting and self._free):
+            return True
+        return any(row.answer.left or not row.waits for row in self._reading)
+
+    def _wake(self, *_: object) -> None:
         with self._changed:
             self._changed.notify()
 
@@ -185,7 +187,7 @@ class Engine:
     def _admit(self) -> None:
         """Give free slots to those who wait longest."""
         with self._changed:
-            while self._waiting and len(self._decoding) + len(self._reading) < self.decoder.cache.slots:
+            while self._waiting and self._free > 0:
                 answer = self._waiting.popleft()
                 prompt = answer.prompt
                 sampler = Sampler(prompt.sampling, prompt.input_ids, self.decoder.vocabulary, self.decoder.device)
@@ -301,6 +303,10 @@ class Engine:
         self._count()
 
     # ---- slots
+
+    @property
+    def _free(self) -> int:
+        return self.decoder.cache.slots - len(self._decoding) - len(self._reading)
 
     def _slot(self, row: _Row) -> int:
         rows = [*self._decoding, *self._reading]

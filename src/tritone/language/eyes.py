@@ -43,8 +43,7 @@ class Eyes:
 
     @torch.inference_mode()
     def _look(self, prompt: Prompt, threads: int) -> torch.Tensor:
-        if not torch.cuda.is_initialized():
-            torch.set_num_threads(threads)  # of this thread alone
+        torch.set_num_threads(threads)  # of this thread alone
         embedded = self._embed(prompt.input_ids, prompt.pixel_values, prompt.adapter)
         if embedded.is_cuda:  # a step of those in progress comes before the next picture
             torch.cuda.current_stream(embedded.device).synchronize()

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from tritone.language.transfers import put
+from tritone.transfers import put
 
 ALIGNED = 16  # numbers; CUDA's attention kernels copy masks whose rows begin elsewhere
 

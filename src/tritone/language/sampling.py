@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from tritone.errors import InvalidInput
-from tritone.language.transfers import put
+from tritone.transfers import put
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ class Answer:
     Leaving the context frees the slot at the engine's next step. Only the loop touches it, `left` and `enough` apart.
 
     Args:
-        leave: called by the loop when the caller leaves before the end; for an engine that does not look at `left`.
+        leave: called by the loop when the caller leaves before the end.
     """
 
     def __init__(self, prompt: Prompt, interval_s: float, leave: "Callable[[Answer], None] | None" = None) -> None:
