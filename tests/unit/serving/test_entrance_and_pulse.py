@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 import triton_python_backend_utils as pb_utils
@@ -21,6 +22,7 @@ from unit.serving.small_models import (
 )
 
 from tritone import pulse
+from tritone.serving.in_flight import InFlight
 
 
 def test_a_canary_is_answered_without_the_model():
@@ -135,6 +137,20 @@ def test_a_loop_that_stands_still_is_a_fault(monkeypatch):
     assert "its event loop has not come round for" in model.heart.ill
     free.set()
     finish(one)
+
+
+def test_a_process_that_stood_still_as_a_whole_is_well_when_it_goes_on(monkeypatch):
+    """A machine that was paused, a container that was frozen: its loop is not late, all of it is."""
+    works, passed = InFlight(), [0.0]
+    clock = time.monotonic
+    wait_until(lambda: works._rounds)
+    monkeypatch.setattr("tritone.serving.in_flight.time.monotonic", lambda: clock() + passed[0])
+    assert works.fault() == ""
+    passed[0] = 3600.0
+    assert works.fault() == ""
+    looks = [works.fault() for passed[0] in range(3601, 3700)]
+    assert looks[10] == ""
+    assert "has not come round for" in looks[-1]  # in none of those seconds it did
 
 
 def test_what_was_sent_to_a_caller_who_is_killed_stands_in_nobodys_way(tmp_path):
