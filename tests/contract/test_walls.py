@@ -56,7 +56,7 @@ def test_only_the_transport_knows_tritonclient():
 # Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.
 BASE = {
     *("errors", "imports", "checkpoints", "device", "precision", "transfers", "cuda_graphs", "torch_threads"),
-    *("priority", "pulse", "punctuation"),
+    *("priority", "pulse", "unmoved", "punctuation"),
 }
 MODALITIES = {"speech", "vision", "language", "drawing"}
 BELOW = {

@@ -172,7 +172,8 @@ def _plan(
     tritonserver.check_numpy(found, importlib.metadata.version("numpy"))
     start_checks.check_ports(ports)
     models = repository.select(repository.read(repositories, config_name), names)
-    start_checks.check_gpu(models, device)
+    if config_name:  # without one a GPU has been seen, and asking the driver takes seconds on some machines
+        start_checks.check_gpu(models, device)
     folder = start_checks.checkpoint_folder(models)
     leftovers.remove()  # what dead runs hold of the shared memory is free now
     gpus = gpu_memory.free_memory() if any(model.on_gpu for model in models) else {}

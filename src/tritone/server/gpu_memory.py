@@ -91,18 +91,16 @@ def check(models: Sequence[Model], free: Mapping[int, int] | None = None) -> str
     Raises: CannotStart: they would not even load.
     """
     named, wanted = {model.name: model for model in models}, needs(models)
-    warnings = []
+    warning = ""
     for gpu, size in sorted((free_memory() if free is None else free).items()) if wanted else ():
         here = [need.on(size) for need in wanted for _ in range(named[need.model].processes_on(gpu))]
         has = f"GPU {gpu} has {size / GIB:.1f} GiB free"
         remedy = "start fewer with --models, give llava fewer slots or a quantization, or sd_vae_decoder slicing"
         if (least := sum(need.idle for need in here)) > size:
             raise CannotStart(f"{has}, and these models take {least / GIB:.1f} GiB ({_sums(here)}): {remedy}")
-        if (most := sum(need.most for need in here)) > size:
-            warnings.append(
-                f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
-            )
-    return next(iter(warnings), "")
+        if not warning and (most := sum(need.most for need in here)) > size:
+            warning = f"{has}; with their largest requests all at once these models take {most / GIB:.1f} GiB: {remedy}"
+    return warning
 
 
 def free_memory() -> dict[int, int]:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tritone import device
+from tritone.unmoved import LookingClock, Unmoved
 
 POLL_S = 0.05  # how often a request as old as this is asked whether its caller has left …
 POLLS_A_SECOND = 200  # … but no more questions than these: each is a message to the server's process and back
 WORKING_THREADS = 8  # for work of this process: log-mel, PNG files
 STUCK_S = 30.0  # a loop that takes so long to come round does not serve anybody
-LOOK_S = 1.0  # more is not counted between two looks at it: all of this process stood still, or the machine
 
 
 @dataclass
@@ -42,7 +42,7 @@ class InFlight:
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself holds tasks only weakly
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(WORKING_THREADS, "working", device.take_up))
-        self._rounds, self._seen = 0, (0, time.monotonic(), 0.0)  # the round at the last look, when, how long it is old
+        self._rounds, self._unmoved, self._clock = 0, Unmoved(), LookingClock()
         self._started = threading.Event()  # set while there may be requests to ask about
         self._threads = [
             threading.Thread(target=self._loop.run_forever, name="in-flight", daemon=True),
@@ -72,9 +72,7 @@ class InFlight:
         dead = [thread.name for thread in self._threads if not thread.is_alive()]
         if dead:
             return f"its thread '{dead[0]}' has ended"
-        (rounds, looked, silent), now = self._seen, time.monotonic()
-        silent = 0.0 if self._rounds != rounds else silent + min(now - looked, LOOK_S)
-        self._seen = self._rounds, now, silent
+        silent = self._unmoved.seconds(self._rounds, self._clock.look())
         return f"its event loop has not come round for {silent:.0f} s" if silent > STUCK_S else ""
 
     def _come_round(self) -> None:

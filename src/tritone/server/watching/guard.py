@@ -27,24 +27,11 @@ from tritone.server import control
 from tritone.server.control import Control
 from tritone.server.repository import Model
 from tritone.server.watching.policy import Policy
+from tritone.unmoved import Unmoved
 
 Pulses = Mapping[int, Pulse]  # by process id
 TRIES = 3  # deep canaries for each process and interval, where a model has several
 FAILING = 2  # rows in a row
-
-
-class Unmoved:
-    """For how long a value has been the same."""
-
-    def __init__(self) -> None:
-        self._value: object = self  # equal to nothing that will be asked for
-        self._since = 0.0
-
-    def seconds(self, value: object, now: float) -> float:
-        """0 where the value has changed since the last call."""
-        if value != self._value:
-            self._value, self._since = value, now
-        return now - self._since
 
 
 class _Signs:

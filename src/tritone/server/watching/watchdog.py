@@ -24,10 +24,10 @@ from tritone.server.repository import Model, users_of
 from tritone.server.watching.guard import Guard, Pulses
 from tritone.server.watching.policy import Budget, BudgetSpent, Policy
 from tritone.server.watching.readiness import Readiness
+from tritone.unmoved import LookingClock
 
 TICK_S = 0.2
 PULSES_S = 1.0  # between two readings of the pulse files
-LONGEST_LOOK_S = 1.0  # more than that between two looks and the whole machine, not a model, stood still
 MOST_FAILED_LOOKS = 50  # in a row; then this is no watchdog any more
 
 
@@ -77,7 +77,7 @@ class Watchdog:
         self._folder = pulses
         self._readiness = readiness or Readiness([], 0.0)
         self._budget = Budget(policy)
-        self._now, self._looked, self._read = 0.0, 0.0, -PULSES_S
+        self._clock, self._read = LookingClock(), -PULSES_S
         self._pulses: Pulses = {}
         self._stopped = threading.Event()
         # Models load side by side, as many as there are processors; one that hangs leaves a place to the others.
@@ -92,12 +92,12 @@ class Watchdog:
     def start(self) -> None:
         """Watch from now on; all models must be ready."""
         for name, guard in self._guards.items():
-            guard.meet(self._now)
+            guard.meet(self._clock.now)
             for metric in (self.metrics.restarts, self.metrics.restarted, self.metrics.in_flight, self.metrics.age):
                 metric.labels(name)  # shows 0 from the start
             self.metrics.left.labels(name).set(self._policy.most_restarts)
             self.metrics.up.labels(name).set(1)
-        self._looked = time.monotonic()
+        self._clock = LookingClock()  # what passed before is not counted
         self._thread.start()
 
     def stop(self) -> None:
@@ -124,9 +124,7 @@ class Watchdog:
 
     def _look(self) -> bool:
         """Look at every model once; False where that did not work for all."""
-        now = time.monotonic()
-        self._now += min(now - self._looked, LONGEST_LOOK_S)
-        self._looked = now
+        self._clock.look()
         well = self._guarded(self._read_pulses)
         for guard in self._guards.values():
             if not guard.replacing:
@@ -134,7 +132,7 @@ class Watchdog:
         return well
 
     def _examine(self, guard: Guard) -> None:
-        fault = guard.fault(self._pulses, self._now, self._progress_below(guard))
+        fault = guard.fault(self._pulses, self._clock.now, self._progress_below(guard))
         # A server that has died takes all its stubs along; that is for `tritone serve` to see.
         if fault is None or self._stopped.is_set() or self.fatal or not guard.server_lives():
             return
@@ -142,9 +140,9 @@ class Watchdog:
         threading.Thread(target=self._replace, args=(guard, fault), name="replace", daemon=True).start()
 
     def _read_pulses(self) -> None:
-        if self._folder is None or self._now - self._read < PULSES_S:
+        if self._folder is None or self._clock.now - self._read < PULSES_S:
             return
-        self._read = self._now
+        self._read = self._clock.now
         self._pulses = {each.pid: each for each in pulse.read(self._folder) if each.alive}
         for name, guard in self._guards.items():
             mine = guard.pulses(self._pulses)
@@ -167,14 +165,14 @@ class Watchdog:
         self._budget.ended(name, time.monotonic())
         guard.replacing = False
         for neighbour in repository.neighbours(name, self._models) & self._guards.keys():
-            self._guards[neighbour].hurry(self._now)
+            self._guards[neighbour].hurry(self._clock.now)
 
     def _restart(self, guard: Guard, fault: str) -> None:
         name = guard.model.name
         self.metrics.up.labels(name).set(0)
         guard.kill()
         for neighbour in repository.neighbours(name, self._models) & self._guards.keys():
-            self._guards[neighbour].hurry(self._now)
+            self._guards[neighbour].hurry(self._clock.now)
         try:
             pause = self._budget.take(name, time.monotonic())
         except BudgetSpent as error:
@@ -200,7 +198,7 @@ class Watchdog:
             self._guarded(lambda: pulse.remove_dead(self._folder))  # type: ignore[arg-type]
         # One at a time: of two parts that come back together, the later one has the ensemble over them loaded.
         with self._ensembles:
-            guard.meet(self._now)
+            guard.meet(self._clock.now)
             self._load_users(guard.model.name)
 
     def _load_users(self, name: str) -> None:
