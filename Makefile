@@ -11,13 +11,13 @@ help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 # Every file that is installed has the sha256 that the lock names, build tools of source packages included.
-.venv/installed: requirements.lock requirements.uv.lock pyproject.toml client/pyproject.toml
+.venv/installed: requirements.lock requirements.uv.lock pyproject.toml client/pyproject.toml gateway/pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v < (3, 13) or sys.exit(f"Python {v[0]}.{v[1]} is not supported: install 3.11 or 3.12 and run make PYTHON=python3.12 again")'
 	@echo "tritone: creating .venv and installing about 6 GB of pinned packages; a minute from a fast index"
 	@$(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.uv.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes --build-constraint requirements.lock --requirement requirements.lock
-	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --build-constraint requirements.lock --editable . --editable client
+	@$(BIN)/uv pip install --python $(BIN)/python --no-deps --build-constraint requirements.lock --editable . --editable client --editable gateway
 	@touch $@
 
 setup: .venv/installed ## create .venv with every pinned package
