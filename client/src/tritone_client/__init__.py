@@ -1,10 +1,10 @@
 """Python client of a Tritone server: transcribe, speak, align, ask, converse, embed, search, draw."""
 
-from tritone_client._calls import Request
-from tritone_client._chat import Chat
-from tritone_client._client import Client
-from tritone_client._embeddings import Match, TextTruncated
-from tritone_client._exceptions import (
+from tritone_client.calls.call import Request
+from tritone_client.calls.embeddings import TextTruncated
+from tritone_client.chat import Chat
+from tritone_client.client import Client
+from tritone_client.exceptions import (
     Cancelled,
     Error,
     InferenceFailed,
@@ -15,12 +15,13 @@ from tritone_client._exceptions import (
     RequestTimedOut,
     ServerUnavailable,
 )
-from tritone_client._heard import captions, heard
-from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
-from tritone_client._mock import MockTransport
-from tritone_client._search import ImageIndex
-from tritone_client._transport import GrpcTransport, Transport
-from tritone_client._types import (
+from tritone_client.heard import captions, heard
+from tritone_client.microphone import Turn, TurnDetector, blocks_of, turns
+from tritone_client.search.image_index import ImageIndex
+from tritone_client.transports.grpc import GrpcTransport
+from tritone_client.transports.mock import MockTransport
+from tritone_client.transports.transport import Transport
+from tritone_client.types import (
     AlignedWord,
     Alignment,
     Answer,
@@ -31,6 +32,7 @@ from tritone_client._types import (
     ImageLike,
     ImageProgress,
     Latencies,
+    Match,
     Messages,
     Reply,
     ReplyChunk,

@@ -84,8 +84,12 @@ def test_what_is_no_text_is_named_before_anything_is_sent(client, transport):
 
 
 def test_a_text_that_was_cut_warns_with_its_place(client):
-    with pytest.warns(TextTruncated, match=r"1 of 2 .*texts\[1\]"):
+    with pytest.warns(TextTruncated, match=r"1 of 2 .*texts\[1\]") as warned:
         client.embed_text(["red", "red " * 20])
+    assert warned[0].filename == __file__  # it names the caller's line, not one of ours
+    with pytest.warns(TextTruncated, match=r"1 of 3 .*candidates\[1\]") as warned:
+        client.rank("red", ["green", "red " * 20])
+    assert warned[0].filename == __file__
 
 
 def test_rank_puts_the_best_first_whatever_the_candidates_are(client):

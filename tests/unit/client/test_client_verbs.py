@@ -1,6 +1,7 @@
 """What each verb sends and how it reads the answer, through the transport that ships for such tests."""
 
 import json
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tritone_client import (
     TranscriptChunk,
     Word,
 )
-from tritone_client._media import audio_bytes
+from tritone_client.media import audio_bytes
 
 WAV = audio_bytes(np.array([0.0, 0.5, -0.5, 0.25]), 22_050)
 ANSWER = {"text_output": "它是红色的。", "finish_reason": "stop", "prompt_tokens": 90, "completion_tokens": 7}
@@ -42,7 +43,8 @@ def sent(request: Request) -> dict:
 
 
 def test_the_public_list_is_whole_and_sorted():
-    public = [name for name, value in vars(tritone_client).items() if not name.startswith("_")]
+    named = {name: value for name, value in vars(tritone_client).items() if not name.startswith("_")}
+    public = [name for name, value in named.items() if not isinstance(value, ModuleType)]
     assert sorted(tritone_client.__all__) == sorted(public)
     assert tritone_client.__all__ == sorted(tritone_client.__all__)
 
@@ -303,6 +305,13 @@ def test_bad_input_is_refused_before_anything_is_sent(call, words):
     with pytest.raises(InvalidInput) as caught:
         call(client)
     assert words in str(caught.value)
+    assert requests == []
+
+
+def test_an_argument_that_no_verb_has_is_an_error_of_the_program():
+    client, requests = client_of(ANSWER)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'heat'; there are adapter, images"):
+        client.ask("What?", heat=0.5)
     assert requests == []
 
 

@@ -1,37 +1,23 @@
 """A folder of pictures that can be searched by words or by a picture."""
 
+import contextlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from tritone_client import _embeddings
-from tritone_client._client import Client
-from tritone_client._embeddings import Match
-from tritone_client._exceptions import Error, InvalidInput
-from tritone_client._types import ImageLike
+from tritone_client.calls.embeddings import Vector
+from tritone_client.client import Client
+from tritone_client.exceptions import InvalidInput
+from tritone_client.search.album import Album, album
+from tritone_client.types import ImageLike, Match
 
-SUFFIXES = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".webp",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".avif",
-        ".heic",
-        ".heif",
-    }  # what the server reads
-)
+T = TypeVar("T")
 VECTORS, PICTURES = "vectors.faiss", "pictures.json"
 
 
@@ -50,7 +36,7 @@ class ImageIndex:
         vectors: their unit vectors, float32 (pictures, width).
     """
 
-    def __init__(self, folder: str | os.PathLike[str], paths: Sequence[str], vectors: npt.NDArray[np.float32]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], paths: Sequence[str], vectors: Vector) -> None:
         if vectors.ndim != 2 or len(paths) != len(vectors) or not len(paths):
             raise InvalidInput(f"an index needs a vector for each picture, got {len(paths)} and {vectors.shape}")
         self.folder = Path(folder)
@@ -75,33 +61,27 @@ class ImageIndex:
 
         Raises: InvalidInput: the folder is none, or none of its files could be embedded.
         """
-        root = Path(folder)
-        if not root.is_dir():
-            raise InvalidInput(f"'{root}' is no folder")
-        files = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        results = _embeddings.each(lambda _, path: client.embed(path), files)
-        found: dict[str, npt.NDArray[np.float32]] = {}
-        skipped: dict[str, str] = {}
-        for path, result in zip(files, _bar(results, len(files)) if progress else results, strict=True):
-            name = path.relative_to(root).as_posix()
-            if isinstance(result, InvalidInput):
-                skipped[name] = str(result)
-            elif isinstance(result, Error):
-                raise result
-            else:
-                found[name] = result
-        if not found:
-            why = next(iter(skipped.values()), f"it has no {', '.join(sorted(SUFFIXES))} file")
-            raise InvalidInput(f"no picture of '{root}' could be embedded: {why}")
-        index = cls(root.resolve(), list(found), np.stack(list(found.values())))
-        index.skipped = skipped
+        batch = album(folder, {"timeout_s": client.timeout_s})
+        with _bar(len(batch.media), progress) as counted:
+            return cls._of(batch.join([counted(found) for found in client._each(batch)]))
+
+    @classmethod
+    def _of(cls, pictures: Album) -> "ImageIndex":
+        index = cls(pictures.folder, pictures.paths, pictures.vectors)
+        index.skipped = pictures.skipped
         return index
 
     def search(self, client: Client, query: str | ImageLike, count: int = 5) -> list[Match]:
-        """The pictures closest to a text (a str) or a picture (anything else; a file as a Path), best first."""
+        """The pictures closest to a text (a str) or a picture (anything else; a file as a Path), best first.
+
+        Raises: InvalidInput: `count` is no number of pictures; the index was built with another checkpoint.
+        """
+        return self.closest(client.embed(query), count)
+
+    def closest(self, vector: Vector, count: int = 5) -> list[Match]:
+        """The pictures closest to a vector of `Client.embed`, float32 (width,); see `search`."""
         if count < 1:
             raise InvalidInput(f"count is {count}, must be at least 1")
-        vector = client.embed(query)
         if len(vector) != self._vectors.d:
             raise InvalidInput(
                 f"the index has vectors of {self._vectors.d} numbers, the server makes {len(vector)}: "
@@ -152,10 +132,22 @@ def _faiss() -> Any:
     return faiss
 
 
-def _bar(results: Iterable[Any], total: int) -> Iterable[Any]:
+@contextlib.contextmanager
+def _bar(total: int, shown: bool) -> Iterator[Callable[[T], T]]:
+    """A progress bar on stderr; what it gives counts what passes through."""
+    if not shown:
+        yield lambda found: found
+        return
     try:
         from rich.console import Console
-        from rich.progress import track
+        from rich.progress import Progress
     except ImportError as error:
         raise InvalidInput("a progress bar needs rich: pip install tritone-client[search]") from error
-    return track(results, "embedding pictures", total, console=Console(stderr=True))
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("embedding pictures", total=total)
+
+        def counted(found: T) -> T:
+            progress.advance(task)
+            return found
+
+        yield counted

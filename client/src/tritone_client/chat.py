@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
-from tritone_client._exceptions import InvalidInput
-from tritone_client._media import image_bytes
-from tritone_client._types import Answer, AnswerChunk, ImageLike
+from tritone_client.exceptions import InvalidInput
+from tritone_client.media import image_bytes
+from tritone_client.types import Answer, AnswerChunk, ImageLike
 
 
 class Chat:

@@ -1,27 +1,49 @@
 """What every verb stands on: the way to the server, how long it may take, and whether the server is ready."""
 
 import time
-from collections.abc import Callable, Generator
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from tritone_client._calls import Call, Delivery
-from tritone_client._exceptions import Error, ServerUnavailable
-from tritone_client._transport import GrpcTransport, Transport
+from tritone_client.calls.call import Batch, Call
+from tritone_client.calls.options import known
+from tritone_client.exceptions import Error, ServerUnavailable
+from tritone_client.transports.grpc import GrpcTransport
+from tritone_client.transports.transport import Transport
 
 T = TypeVar("T")
+R = TypeVar("R")
+O = TypeVar("O", bound=Mapping[str, object])  # noqa: E741
 C = TypeVar("C", bound="Connection")
 READY_INTERVAL_S = 0.1  # between two looks at a server that is starting
+# The server makes batches of what waits for it, so enough must wait to fill one while another is computed.
+IN_FLIGHT = 64
 
 
-class Connection:
+class Settings:
+    """What clients of both kinds know."""
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self.url = url
+        self.timeout_s = timeout_s
+
+    def _options(self, kind: type[O], options: O) -> O:
+        """The options of a verb, with the client's time-out where the call names none."""
+        given: dict[str, Any] = dict(known(kind, options))
+        if given.get("timeout_s") is None:
+            given["timeout_s"] = self.timeout_s
+        return cast(O, given)
+
+
+class Connection(Settings):
     """A way to a Tritone server."""
 
     def __init__(
         self, url: str = "localhost:8001", *, timeout_s: float = 60.0, transport: Transport | None = None
     ) -> None:
-        self.url = url
-        self.timeout_s = timeout_s
+        super().__init__(url, timeout_s)
         self._transport: Transport = GrpcTransport(url) if transport is None else transport
 
     def is_ready(self, model: str | None = None, timeout_s: float = 5.0) -> bool:
@@ -56,7 +78,7 @@ class Connection:
     def _send(self, call: Call[T]) -> T:
         return call.parse(self._transport.infer(call.request))
 
-    def _stream(self, call: Call[T], is_last: Callable[[T], bool] = lambda _: True) -> Generator[T, None, None]:
+    def _stream(self, call: Call[T]) -> Generator[T, None, None]:
         """The parts of an answer. The last one must say that it is: a stream that breaks off is no short answer.
 
         Raises: InferenceFailed: it broke off.
@@ -66,15 +88,44 @@ class Connection:
         try:
             for outputs in responses:
                 part = call.parse(outputs)
-                ended = is_last(part)
+                ended = call.is_last(part)
                 yield part
         finally:
             responses.close()
         if not ended:
-            raise call.failure(f"the stream of '{call.request.model}' broke off before the end of the answer")
+            raise call.broke_off()
 
-    def _delivery(self, timeout_s: float | None, request_id: str | None) -> Delivery:
-        return Delivery(self.timeout_s if timeout_s is None else timeout_s, request_id)
+    def _send_all(self, batch: Batch[R, T]) -> T:
+        return batch.join(list(self._each(batch)))
+
+    def _each(self, batch: Batch[R, Any]) -> Iterator[R]:
+        """The answer for each item, in order, IN_FLIGHT at a time."""
+
+        def answer(index: int) -> R | Error:
+            try:
+                return self._send(batch.call(index))
+            except Error as error:
+                return error
+
+        def checked(index: int, found: R | Error) -> R:
+            return batch.failed(index, found) if isinstance(found, Error) else found
+
+        size = len(batch.media)
+        if size == 1:  # no thread for a single one
+            yield checked(0, answer(0))
+            return
+        waiting: deque[tuple[int, Future[R | Error]]] = deque()
+        pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="tritone-client")
+        try:
+            for index in range(size):
+                waiting.append((index, pool.submit(answer, index)))
+                if len(waiting) > IN_FLIGHT:
+                    first, future = waiting.popleft()
+                    yield checked(first, future.result())
+            for index, future in waiting:
+                yield checked(index, future.result())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _why_not_ready(self, model: str | None, timeout_s: float) -> str | None:
         """What keeps the server or the model from being ready; None if it is."""

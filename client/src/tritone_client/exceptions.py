@@ -1,4 +1,4 @@
-"""What can go wrong. Every error of this package is one of these; foreign errors become one of them in `_transport`.
+"""What can go wrong. Every error of this package is one of these; foreign errors become one of them in `transports`.
 
 Error                    catches all of them; carries the model's name and the request's id
 ├── InvalidInput         the request breaks a rule that the message names; sending it again will not help

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client._exceptions import InvalidInput
+from tritone_client.exceptions import InvalidInput
 
 NUMBERS: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype(np.float32),

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tritone_client._calls import Outputs, Request
-from tritone_client._models import MODELS
+from tritone_client.calls.call import Outputs, Request
+from tritone_client.calls.models import MODELS
 
 
 class MockTransport:

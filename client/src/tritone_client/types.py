@@ -222,3 +222,12 @@ class ImageProgress:
     step: int
     num_steps: int
     previews: tuple[bytes, ...] = field(default=(), repr=False)  # PNG files, where they were asked for
+
+
+@dataclass(frozen=True)
+class Match:
+    """A candidate and how well it goes with the query: the cosine of the angle between the two, −1..1."""
+
+    index: int  # among the candidates
+    score: float
+    candidate: Any  # as it was given; in an `ImageIndex` the picture's Path

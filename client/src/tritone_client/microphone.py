@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client._exceptions import InvalidInput
+from tritone_client.exceptions import InvalidInput
 
 FRAME_S = 0.03  # what WebRTC judges at a time
 RATES = (8_000, 16_000, 32_000, 48_000)  # Hz

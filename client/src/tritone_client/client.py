@@ -1,12 +1,12 @@
-"""The client: one method per task, in `_speech_verbs`, `_conversation_verbs`, `_embedding_verbs` and `_image_verbs`.
+"""The client: one method per task, in the room `verbs`.
 
-What a request looks like is in `_calls` and its neighbours, how it travels in `_transport`.
+What a request looks like is in the room `calls`, how it travels in `transports`.
 """
 
-from tritone_client._conversation_verbs import ConversationVerbs
-from tritone_client._embedding_verbs import EmbeddingVerbs
-from tritone_client._image_verbs import ImageVerbs
-from tritone_client._speech_verbs import SpeechVerbs
+from tritone_client.verbs.conversation import ConversationVerbs
+from tritone_client.verbs.embeddings import EmbeddingVerbs
+from tritone_client.verbs.images import ImageVerbs
+from tritone_client.verbs.speech import SpeechVerbs
 
 
 class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):

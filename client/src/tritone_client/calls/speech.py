@@ -1,13 +1,14 @@
-"""Calls about spoken words, see `_calls`."""
+"""Calls about spoken words, see `call`."""
 
 from typing import Any
 
 import numpy as np
 
-from tritone_client import _models
-from tritone_client._calls import Call, Delivery, Outputs, request, text_of, words_of
-from tritone_client._media import audio_bytes
-from tritone_client._types import (
+from tritone_client.calls import models
+from tritone_client.calls.call import Call, Outputs, request, text_of, words_of
+from tritone_client.calls.options import Aligning, Hearing, Speaking, inputs_of
+from tritone_client.media import audio_bytes
+from tritone_client.types import (
     AlignedWord,
     Alignment,
     AudioLike,
@@ -19,41 +20,41 @@ from tritone_client._types import (
 )
 
 
-def transcribe(
-    delivery: Delivery, audio: AudioLike, sampling_rate: int | None, **options: str | bool | None
-) -> Call[Transcript]:
-    """Speech to text; `options` are the model's other inputs."""
-    inputs = {"audio_bytes": audio_bytes(audio, sampling_rate), **options}
-    return Call(request(_models.TRANSCRIBE, delivery, inputs), _transcript)
+def transcribe(audio: AudioLike, options: Hearing) -> Call[Transcript]:
+    """Speech to text."""
+    return Call(request(models.TRANSCRIBE, options, _hearing(audio, options)), _transcript)
 
 
-def transcribe_stream(
-    delivery: Delivery, audio: AudioLike, sampling_rate: int | None, **options: str | bool | None
-) -> Call[TranscriptChunk]:
+def transcribe_stream(audio: AudioLike, options: Hearing) -> Call[TranscriptChunk]:
     """The same, stretch by stretch."""
-    inputs = {"audio_bytes": audio_bytes(audio, sampling_rate), **options}
-    return Call(request(_models.TRANSCRIBE_STREAM, delivery, inputs), _transcript_chunk)
+    sent = request(models.TRANSCRIBE_STREAM, options, _hearing(audio, options))
+    return Call(sent, _transcript_chunk, lambda chunk: chunk.is_final)
 
 
-def speak(delivery: Delivery, inputs: dict[str, Any]) -> Call[Speech]:
+def speak(text: str, options: Speaking) -> Call[Speech]:
     """Text to speech."""
-    return Call(request(_models.TTS, delivery, inputs, _unwanted(inputs)), _speech)
+    return Call(request(models.TTS, options, {"text": text, **inputs_of(options)}, _unwanted(options)), _speech)
 
 
-def speak_stream(delivery: Delivery, inputs: dict[str, Any]) -> Call[SpeechChunk]:
+def speak_stream(text: str, options: Speaking) -> Call[SpeechChunk]:
     """Text to speech, clause by clause."""
-    return Call(request(_models.SPEAK_STREAM, delivery, inputs, _unwanted(inputs)), _speech_chunk)
+    inputs = {"text": text, **inputs_of(options)}
+    return Call(request(models.SPEAK_STREAM, options, inputs, _unwanted(options)), _speech_chunk)
 
 
-def align(delivery: Delivery, audio: AudioLike, text: str, sampling_rate: int | None) -> Call[Alignment]:
+def align(audio: AudioLike, text: str, options: Aligning) -> Call[Alignment]:
     """A recording and its text to the times of its words."""
-    return Call(
-        request(_models.ALIGN, delivery, {"audio_bytes": audio_bytes(audio, sampling_rate), "text": text}), _alignment
-    )
+    inputs = {"audio_bytes": audio_bytes(audio, options.get("sampling_rate")), "text": text}
+    return Call(request(models.ALIGN, options, inputs), _alignment)
 
 
-def _unwanted(inputs: dict[str, Any]) -> tuple[str, ...]:
-    return ("audio_bytes",) if inputs["response_format"] is None else ()
+def _hearing(audio: AudioLike, options: Hearing) -> dict[str, Any]:
+    encoded = audio_bytes(audio, options.get("sampling_rate"))
+    return {"audio_bytes": encoded, **inputs_of(options, "sampling_rate")}
+
+
+def _unwanted(options: Speaking) -> tuple[str, ...]:
+    return ("audio_bytes",) if options.get("response_format") is None else ()
 
 
 def _transcript(outputs: Outputs) -> Transcript:

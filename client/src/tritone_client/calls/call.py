@@ -1,7 +1,7 @@
 """A verb as a request and the way to read its answer. Nothing here waits, sends or opens a connection.
 
 So a client of any kind (blocking, asynchronous, over gRPC or HTTP) is one line per verb: send the call's request,
-return `call.parse(outputs)`. The calls themselves are in `_speech`, `_conversation`, `_embeddings` and `_images`.
+return `call.parse(outputs)`. The calls themselves are in `speech`, `conversation`, `embeddings` and `images`.
 """
 
 import uuid
@@ -11,12 +11,14 @@ from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 
-from tritone_client._exceptions import InferenceFailed, InvalidInput
-from tritone_client._models import Model
-from tritone_client._types import Word
+from tritone_client.calls.models import Model
+from tritone_client.calls.options import Sending
+from tritone_client.exceptions import Error, InferenceFailed, InvalidInput
+from tritone_client.types import Word
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
+R = TypeVar("R")
 MOST_TIMEOUT_S = 1e9  # 31 years; gRPC takes a time-out of some hundred years for one that has passed
 
 
@@ -35,12 +37,17 @@ class Request:
         return str(self.inputs[name][0, 0], "utf-8")
 
 
+def _any_may_be_last(part: object) -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Call(Generic[T]):
-    """A request, and how to read its outputs."""
+    """A request, and how to read its outputs; of a stream also which part ends it."""
 
     request: Request
     read: Callable[[Outputs], T]
+    is_last: Callable[[T], bool] = _any_may_be_last
 
     def parse(self, outputs: Outputs) -> T:
         """The answer.
@@ -52,34 +59,47 @@ class Call(Generic[T]):
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise self.failure(f"the answer of '{self.request.model}' cannot be read: {error!r}") from error
 
+    def broke_off(self) -> InferenceFailed:
+        """The error of a stream that ended before its last part."""
+        return self.failure(f"the stream of '{self.request.model}' broke off before the end of the answer")
+
     def failure(self, message: str) -> InferenceFailed:
         """An error about this request."""
         return InferenceFailed(message, model=self.request.model, request_id=self.request.request_id)
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """How a request is sent: its id (made when None) and how long its answer may take, in seconds."""
+class Batch(Generic[R, T]):
+    """A verb that needs several requests: one for each item, and how to join their answers.
 
-    timeout_s: float
-    request_id: str | None = None
+    Args:
+        media: what must be read to make each item's request (a path, a picture, ...); None where nothing must.
+        call: the request of the item of this index, made when its turn comes: a thousand pictures do not fit in memory.
+        join: the answers, in order, to the verb's answer.
+        failed: what stands for an item whose request failed, by index; raises what ends the whole.
+    """
+
+    media: Sequence[object]
+    call: Callable[[int], Call[R]]
+    join: Callable[[list[R]], T]
+    failed: Callable[[int, Error], R]
 
 
-def request(model: Model, delivery: Delivery, values: Mapping[str, Any], leave_out: Sequence[str] = ()) -> Request:
+def request(model: Model, sending: Sending, values: Mapping[str, Any], leave_out: Sequence[str] = ()) -> Request:
     """The request with a tensor for every value that is not None, for all outputs but those to leave out.
 
     Raises: InvalidInput: naming the tensor; also for a time-out that is no positive number or too large.
     """
-    if not 0 < delivery.timeout_s <= MOST_TIMEOUT_S:
-        raise InvalidInput(f"timeout_s is {delivery.timeout_s}, must be over 0 and at most {MOST_TIMEOUT_S:.0f}")
+    timeout_s, request_id = sending.get("timeout_s"), sending.get("request_id")
+    if timeout_s is None or not 0 < timeout_s <= MOST_TIMEOUT_S:
+        raise InvalidInput(f"timeout_s is {timeout_s}, must be over 0 and at most {MOST_TIMEOUT_S:.0f}")
     tensors = {tensor.name: tensor for tensor in model.inputs}
     inputs = {name: tensors[name].array(value) for name, value in values.items() if value is not None}
     missing = [tensor.name for tensor in model.inputs if not tensor.optional and tensor.name not in inputs]
     if missing:
         raise InvalidInput(f"{', '.join(missing)} of '{model.name}' must not be None")
-    request_id = str(uuid.uuid4()) if delivery.request_id is None else delivery.request_id
     outputs = tuple(tensor.name for tensor in model.outputs if tensor.name not in leave_out)
-    return Request(model.name, inputs, outputs, request_id, delivery.timeout_s)
+    return Request(model.name, inputs, outputs, str(uuid.uuid4()) if request_id is None else request_id, timeout_s)
 
 
 def text_of(outputs: Outputs, name: str) -> str:

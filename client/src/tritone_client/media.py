@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client._exceptions import InvalidInput
-from tritone_client._types import AudioLike, ImageLike, PillowImage
+from tritone_client.exceptions import InvalidInput
+from tritone_client.types import AudioLike, ImageLike, PillowImage
 
 
 def audio_bytes(audio: AudioLike, sampling_rate: int | None = None) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pysubs2
 
-from tritone_client._types import ReplyChunk, Word
+from tritone_client.types import ReplyChunk, Word
 
 LONGEST_LINE = 42  # characters of a caption, as broadcasters have it
 LONGEST_CAPTION_S = 6.0
