@@ -2,8 +2,8 @@
 
 from tritone_client.calls.call import Request
 from tritone_client.calls.embeddings import TextTruncated
-from tritone_client.chat import Chat
-from tritone_client.client import Client
+from tritone_client.chat import AsyncChat, Chat
+from tritone_client.client import AsyncClient, Client
 from tritone_client.exceptions import (
     Cancelled,
     Error,
@@ -18,9 +18,9 @@ from tritone_client.exceptions import (
 from tritone_client.heard import captions, heard
 from tritone_client.microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client.search.image_index import ImageIndex
-from tritone_client.transports.grpc import GrpcTransport
+from tritone_client.transports.grpc import AsyncGrpcTransport, GrpcTransport
 from tritone_client.transports.mock import MockTransport
-from tritone_client.transports.transport import Transport
+from tritone_client.transports.transport import AsyncTransport, Transport
 from tritone_client.types import (
     AlignedWord,
     Alignment,
@@ -49,6 +49,10 @@ __all__ = [
     "Alignment",
     "Answer",
     "AnswerChunk",
+    "AsyncChat",
+    "AsyncClient",
+    "AsyncGrpcTransport",
+    "AsyncTransport",
     "AudioLike",
     "Cancelled",
     "Chat",

@@ -1,16 +1,37 @@
 """A conversation that remembers what was said and shown."""
 
-from __future__ import annotations
+import contextlib
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from typing import Any, Unpack
 
-from collections.abc import Callable, Generator, Sequence
-from typing import Any
-
+from tritone_client.calls.options import Answering
 from tritone_client.exceptions import InvalidInput
-from tritone_client.media import image_bytes
+from tritone_client.media import image_bytes, off_the_loop
 from tritone_client.types import Answer, AnswerChunk, ImageLike
 
 
-class Chat:
+class _History:
+    """What was said and shown."""
+
+    def __init__(self, system: str | None, options: Answering) -> None:
+        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+        self.images: list[bytes] = []  # all that `messages` show, in order
+        self._options = options
+
+    def _asked(self, pictures: list[bytes], options: Answering) -> dict[str, Any]:
+        """The arguments of `ask` with the whole history."""
+        return {**self._options, **options, "images": [*self.images, *pictures], "messages": self.messages}
+
+    def _remember(self, question: str, pictures: list[bytes], answer: str) -> None:
+        shown = [{"type": "image"} for _ in pictures]
+        self.messages += [
+            {"role": "user", "content": [*shown, {"type": "text", "text": question}]},
+            {"role": "assistant", "content": answer},
+        ]
+        self.images += pictures
+
+
+class Chat(_History):
     """A conversation with the language model: each turn knows the earlier ones and their pictures.
 
     >>> chat = client.chat()
@@ -34,11 +55,10 @@ class Chat:
         ask_stream: Callable[..., Generator[AnswerChunk, None, None]],
         *,
         system: str | None = None,
-        **options: Any,
+        **options: Unpack[Answering],
     ) -> None:
-        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
-        self.images: list[bytes] = []  # all that `messages` show, in order
-        self._ask, self._ask_stream, self._options = ask, ask_stream, options
+        super().__init__(system, options)
+        self._ask, self._ask_stream = ask, ask_stream
 
     def ask(
         self,
@@ -46,11 +66,11 @@ class Chat:
         image: ImageLike | None = None,
         *,
         images: Sequence[ImageLike] | None = None,
-        **options: Any,
+        **options: Unpack[Answering],
     ) -> Answer:
         """The next turn; the arguments are those of `Client.ask` without `messages`."""
         pictures = _pictures(image, images)
-        answer = self._ask(question, **self._history(pictures), **{**self._options, **options})
+        answer = self._ask(question, **self._asked(pictures, options))
         self._remember(question, pictures, answer.text)
         return answer
 
@@ -60,25 +80,59 @@ class Chat:
         image: ImageLike | None = None,
         *,
         images: Sequence[ImageLike] | None = None,
-        **options: Any,
+        **options: Unpack[Answering],
     ) -> Generator[AnswerChunk, None, None]:
         """The next turn, piece by piece, as `Client.ask_stream`; it is remembered once the last piece has come."""
         pictures, said = _pictures(image, images), ""
-        for chunk in self._ask_stream(question, **self._history(pictures), **{**self._options, **options}):
+        for chunk in self._ask_stream(question, **self._asked(pictures, options)):
             said += chunk.text
             yield chunk
         self._remember(question, pictures, said)
 
-    def _history(self, pictures: list[bytes]) -> dict[str, Any]:
-        return {"images": [*self.images, *pictures], "messages": self.messages}
 
-    def _remember(self, question: str, pictures: list[bytes], answer: str) -> None:
-        shown = [{"type": "image"} for _ in pictures]
-        self.messages += [
-            {"role": "user", "content": [*shown, {"type": "text", "text": question}]},
-            {"role": "assistant", "content": answer},
-        ]
-        self.images += pictures
+class AsyncChat(_History):
+    """As `Chat`, of an `AsyncClient`."""
+
+    def __init__(
+        self,
+        ask: Callable[..., Awaitable[Answer]],
+        ask_stream: Callable[..., AsyncGenerator[AnswerChunk, None]],
+        *,
+        system: str | None = None,
+        **options: Unpack[Answering],
+    ) -> None:
+        super().__init__(system, options)
+        self._ask, self._ask_stream = ask, ask_stream
+
+    async def ask(
+        self,
+        question: str,
+        image: ImageLike | None = None,
+        *,
+        images: Sequence[ImageLike] | None = None,
+        **options: Unpack[Answering],
+    ) -> Answer:
+        """As `Chat.ask`."""
+        pictures = await off_the_loop(lambda: _pictures(image, images), image, images)
+        answer = await self._ask(question, **self._asked(pictures, options))
+        self._remember(question, pictures, answer.text)
+        return answer
+
+    async def ask_stream(
+        self,
+        question: str,
+        image: ImageLike | None = None,
+        *,
+        images: Sequence[ImageLike] | None = None,
+        **options: Unpack[Answering],
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        """As `Chat.ask_stream`."""
+        pictures, said = await off_the_loop(lambda: _pictures(image, images), image, images), ""
+        async with contextlib.aclosing(self._ask_stream(question, **self._asked(pictures, options))) as chunks:
+            async for chunk in chunks:
+                said += chunk.text
+                yield chunk
+        self._remember(question, pictures, said)
 
 
 def _pictures(image: ImageLike | None, images: Sequence[ImageLike] | None) -> list[bytes]:

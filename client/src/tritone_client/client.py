@@ -1,12 +1,12 @@
-"""The client: one method per task, in the room `verbs`.
+"""The clients: one method per task, in the room `verbs`.
 
 What a request looks like is in the room `calls`, how it travels in `transports`.
 """
 
-from tritone_client.verbs.conversation import ConversationVerbs
-from tritone_client.verbs.embeddings import EmbeddingVerbs
-from tritone_client.verbs.images import ImageVerbs
-from tritone_client.verbs.speech import SpeechVerbs
+from tritone_client.verbs.conversation import AsyncConversationVerbs, ConversationVerbs
+from tritone_client.verbs.embeddings import AsyncEmbeddingVerbs, EmbeddingVerbs
+from tritone_client.verbs.images import AsyncImageVerbs, ImageVerbs
+from tritone_client.verbs.speech import AsyncSpeechVerbs, SpeechVerbs
 
 
 class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
@@ -22,4 +22,21 @@ class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
         url: host:port of the server's gRPC address.
         timeout_s: how long an answer may take where the call does not say, in seconds.
         transport: what carries the requests instead of gRPC, such as `MockTransport`.
+    """
+
+
+class AsyncClient(AsyncSpeechVerbs, AsyncConversationVerbs, AsyncEmbeddingVerbs, AsyncImageVerbs):
+    """The same for an event loop: the verbs of `Client`, awaited; its streams are asynchronous generators.
+
+    >>> async with AsyncClient("localhost:8001") as client:
+    ...     print((await client.ask("What is in this picture?", image="cat.png")).text)
+    ...     async for chunk in client.ask_stream("Describe it.", image="cat.png"):
+    ...         print(chunk.text, end="")
+
+    Cancelling the task, closing the generator (`aclose`) or leaving it cancels the request on the server. A generator
+    asks with its first `anext`, and what is wrong with its input is raised there. It belongs to the event loop of its
+    first request, and no other thread may use it.
+
+    Args:
+        url, timeout_s, transport: as of `Client`.
     """

@@ -3,17 +3,21 @@
 The only file that opens files. What the server can decode itself is passed on as it is, without a look inside.
 """
 
+import asyncio
 import io
 import os
 import wave
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from tritone_client.exceptions import InvalidInput
 from tritone_client.types import AudioLike, ImageLike, PillowImage
+
+T = TypeVar("T")
 
 
 def audio_bytes(audio: AudioLike, sampling_rate: int | None = None) -> bytes:
@@ -50,6 +54,19 @@ def image_bytes(image: ImageLike) -> bytes:
     if hasattr(image, "save"):
         return _png(image)
     raise InvalidInput(f"image is a {type(image).__name__}, must be a path, bytes, a Pillow image or a numpy array")
+
+
+async def off_the_loop(work: Callable[[], T], *media: object) -> T:
+    """`work()`; on a thread where one of `media` must be opened or encoded, so that the event loop goes on."""
+    if all(_is_encoded(each) for each in media):
+        return work()
+    return await asyncio.to_thread(work)
+
+
+def _is_encoded(media: object) -> bool:
+    if isinstance(media, (list, tuple)):
+        return all(_is_encoded(each) for each in media)
+    return media is None or isinstance(media, (bytes, bytearray, memoryview))
 
 
 def _read(what: str, path: str | os.PathLike[str]) -> bytes:

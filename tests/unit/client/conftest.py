@@ -7,12 +7,11 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+from blocking import Blocking
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 from tritonclient.utils import serialize_byte_tensor
 
-from tritone_client import (
-    Client,
-)
+from tritone_client import AsyncClient, Client, MockTransport
 
 PATIENCE_S = 10  # bound on every wait; nothing here takes a tenth of it
 STATUS = {code.name: code for code in grpc.StatusCode}
@@ -96,10 +95,38 @@ def triton():
     server.stop(0).wait(PATIENCE_S)
 
 
+@pytest.fixture(params=["Client", "AsyncClient"])
+def connect(request):
+    """Makes clients of either kind, with the arguments of `Client`."""
+    made = []
+
+    def connect(*args, **options):
+        if request.param == "Client":
+            client = Client(*args, **options)
+        else:
+            client = Blocking(lambda: AsyncClient(*args, **options))
+        made.append(client)
+        return client
+
+    yield connect
+    for client in made:
+        client.stop() if isinstance(client, Blocking) else client.close()
+
+
 @pytest.fixture
-def client(triton):
-    with Client(triton.url, timeout_s=PATIENCE_S) as client:
-        yield client
+def client_of(connect):
+    """A client that gets these outputs to every request, and the list of its requests."""
+
+    def client_of(outputs):
+        transport = MockTransport(lambda request: outputs)
+        return connect(transport=transport), transport.requests
+
+    return client_of
+
+
+@pytest.fixture
+def client(triton, connect):
+    return connect(triton.url, timeout_s=PATIENCE_S)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from unit.client.conftest import PATIENCE_S, Triton
 
 from tritone_client import (
     Cancelled,
-    Client,
     InvalidInput,
     RequestTimedOut,
     ServerUnavailable,
@@ -56,8 +55,8 @@ def test_a_request_carries_its_time_out(client, triton):
     assert sent == [2_500_000, 750_000, 10**15]
 
 
-def test_connection_refused_is_not_a_timeout(closed_port):
-    with Client(f"127.0.0.1:{closed_port}", timeout_s=PATIENCE_S) as client:
+def test_connection_refused_is_not_a_timeout(connect, closed_port):
+    with connect(f"127.0.0.1:{closed_port}", timeout_s=PATIENCE_S) as client:
         with pytest.raises(ServerUnavailable, match=f"no answer from 127.0.0.1:{closed_port}: .*refused"):
             client.ask("Hello")
         with pytest.raises(ServerUnavailable):
@@ -65,8 +64,8 @@ def test_connection_refused_is_not_a_timeout(closed_port):
         assert not client.is_ready()
 
 
-def test_a_name_that_does_not_exist_is_not_a_timeout():
-    with Client("no-such-host.invalid:8001", timeout_s=PATIENCE_S) as client, pytest.raises(ServerUnavailable):
+def test_a_name_that_does_not_exist_is_not_a_timeout(connect):
+    with connect("no-such-host.invalid:8001", timeout_s=PATIENCE_S) as client, pytest.raises(ServerUnavailable):
         client.ask("Hello")
 
 
@@ -133,11 +132,11 @@ def test_readiness_is_asked_of_the_server_and_of_its_models(client, triton):
     assert not client.is_ready()
 
 
-def test_waiting_outlives_a_server_that_is_not_there_yet():
+def test_waiting_outlives_a_server_that_is_not_there_yet(connect):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         url = f"127.0.0.1:{held.getsockname()[1]}"
-    with Client(url) as client, futures.ThreadPoolExecutor(1) as pool:
+    with connect(url) as client, futures.ThreadPoolExecutor(1) as pool:
         assert not client.is_ready()
         waiting = pool.submit(client.wait_until_ready, PATIENCE_S)
         server = grpc.server(futures.ThreadPoolExecutor(1))
@@ -148,6 +147,6 @@ def test_waiting_outlives_a_server_that_is_not_there_yet():
         server.stop(0).wait(PATIENCE_S)
 
 
-def test_a_url_with_a_scheme_is_refused_with_an_example():
+def test_a_url_with_a_scheme_is_refused_with_an_example(connect):
     with pytest.raises(InvalidInput, match="localhost:8001"):
-        Client("http://localhost:8000")
+        connect("http://localhost:8000")

@@ -1,5 +1,6 @@
 """A folder of pictures that can be searched by words or by a picture."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tritone_client.calls.embeddings import Vector
-from tritone_client.client import Client
+from tritone_client.client import AsyncClient, Client
 from tritone_client.exceptions import InvalidInput
 from tritone_client.search.album import Album, album
 from tritone_client.types import ImageLike, Match
@@ -66,6 +67,15 @@ class ImageIndex:
             return cls._of(batch.join([counted(found) for found in client._each(batch)]))
 
     @classmethod
+    async def abuild(
+        cls, client: AsyncClient, folder: str | os.PathLike[str], *, progress: bool = True
+    ) -> "ImageIndex":
+        """As `build`, with an `AsyncClient`."""
+        batch = await asyncio.to_thread(album, folder, {"timeout_s": client.timeout_s})
+        with _bar(len(batch.media), progress) as counted:
+            return cls._of(batch.join([counted(found) async for found in client._each(batch)]))
+
+    @classmethod
     def _of(cls, pictures: Album) -> "ImageIndex":
         index = cls(pictures.folder, pictures.paths, pictures.vectors)
         index.skipped = pictures.skipped
@@ -77,6 +87,10 @@ class ImageIndex:
         Raises: InvalidInput: `count` is no number of pictures; the index was built with another checkpoint.
         """
         return self.closest(client.embed(query), count)
+
+    async def asearch(self, client: AsyncClient, query: str | ImageLike, count: int = 5) -> list[Match]:
+        """As `search`, with an `AsyncClient`."""
+        return self.closest(await client.embed(query), count)
 
     def closest(self, vector: Vector, count: int = 5) -> list[Match]:
         """The pictures closest to a vector of `Client.embed`, float32 (width,); see `search`."""

@@ -1,7 +1,8 @@
 """Requests over gRPC."""
 
+import asyncio
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
 import grpc
@@ -26,53 +27,13 @@ _CHANNEL_OPTIONS = (
 )
 
 
-class GrpcTransport:
-    """A gRPC connection, opened by the first request. May be used by many threads at a time.
-
-    Args:
-        url: "host:port", without scheme.
-    """
+class _Grpc:
+    """What both kinds of transport have in common."""
 
     def __init__(self, url: str) -> None:
         if "://" in url:
             raise InvalidInput(f"url is '{url}', must be host:port of the server's gRPC address: localhost:8001")
         self.url = url
-        self._channel = grpc.insecure_channel(url, options=_CHANNEL_OPTIONS)
-        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-
-    def infer(self, request: Request) -> Outputs:
-        """See Transport."""
-        with self._errors(request.timeout_s, request.model, request.request_id):
-            return read_response(self._stub.ModelInfer(write_request(request), timeout=request.timeout_s))
-
-    def stream(self, request: Request) -> Generator[Outputs, None, None]:
-        """See Transport."""
-        with self._errors(request.timeout_s, request.model, request.request_id):
-            message = write_request(request)
-            # No metadata `triton_grpc_error`, by which errors would come with their status: in that mode server 2.51
-            # is killed by a few dozen failing streams at a time (SIGABRT; mended in 26.04).
-            message.parameters["status"].bool_param = True
-            responses = self._stub.ModelStreamInfer(iter((message,)), timeout=request.timeout_s)
-            try:
-                for response in responses:
-                    if response.error_message:
-                        kind, said = map_bare_error(response.error_message)
-                        raise error_of(kind, said, request.model, request.request_id)
-                    if response.infer_response.outputs:  # the last one may be empty
-                        yield read_response(response.infer_response)
-            finally:
-                responses.cancel()
-
-    def is_ready(self, model: str | None, timeout_s: float) -> bool:
-        """See Transport."""
-        with self._errors(timeout_s, model, None):
-            if model is None:
-                return bool(self._stub.ServerReady(service_pb2.ServerReadyRequest(), timeout=timeout_s).ready)
-            return bool(self._stub.ModelReady(service_pb2.ModelReadyRequest(name=model), timeout=timeout_s).ready)
-
-    def close(self) -> None:
-        """See Transport. Requests under way are cancelled."""
-        self._channel.close()
 
     @contextlib.contextmanager
     def _errors(self, timeout_s: float, model: str | None, request_id: str | None) -> Iterator[None]:
@@ -86,10 +47,140 @@ class GrpcTransport:
             if kind is RequestTimedOut:
                 message = f"no answer from {self.url} within {timeout_s:g} s"
             raise error_of(kind, message, model, request_id) from error
-        except ValueError as error:
-            if "closed channel" not in str(error):
+        except (ValueError, grpc.aio.UsageError) as error:
+            if "closed" not in str(error):
                 raise
             raise Cancelled("the client is closed", model=model, request_id=request_id) from error
+
+
+class GrpcTransport(_Grpc):
+    """A gRPC connection, opened by the first request. May be used by many threads at a time.
+
+    Args:
+        url: "host:port", without scheme.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._channel = grpc.insecure_channel(url, options=_CHANNEL_OPTIONS)
+        self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+
+    def infer(self, request: Request) -> Outputs:
+        """See Transport."""
+        with self._errors(request.timeout_s, request.model, request.request_id):
+            return read_response(self._stub.ModelInfer(write_request(request), timeout=request.timeout_s))
+
+    def stream(self, request: Request) -> Generator[Outputs, None, None]:
+        """See Transport."""
+        with self._errors(request.timeout_s, request.model, request.request_id):
+            sent = iter((write_stream_request(request),))
+            responses = self._stub.ModelStreamInfer(sent, timeout=request.timeout_s)
+            try:
+                for response in responses:
+                    if (outputs := read_part(request, response)) is not None:
+                        yield outputs
+            finally:
+                responses.cancel()
+
+    def is_ready(self, model: str | None, timeout_s: float) -> bool:
+        """See Transport."""
+        with self._errors(timeout_s, model, None):
+            method, message = readiness(self._stub, model)
+            return bool(method(message, timeout=timeout_s).ready)
+
+    def close(self) -> None:
+        """See Transport. Requests under way are cancelled."""
+        self._channel.close()
+
+
+class AsyncGrpcTransport(_Grpc):
+    """The same for an event loop, that of the first request.
+
+    Args:
+        url: "host:port", without scheme.
+    """
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._channel: Any = None
+        self._closed = False
+
+    async def ainfer(self, request: Request) -> Outputs:
+        """See Transport."""
+        with self._errors(request.timeout_s, request.model, request.request_id), self._closing(request):
+            return read_response(await self._stub().ModelInfer(write_request(request), timeout=request.timeout_s))
+
+    async def astream(self, request: Request) -> AsyncGenerator[Outputs, None]:
+        """See Transport."""
+        with self._errors(request.timeout_s, request.model, request.request_id), self._closing(request):
+            sent = iter((write_stream_request(request),))
+            responses = self._stub().ModelStreamInfer(sent, timeout=request.timeout_s)
+            try:
+                async for response in responses:
+                    if (outputs := read_part(request, response)) is not None:
+                        yield outputs
+            finally:
+                responses.cancel()
+
+    async def ais_ready(self, model: str | None, timeout_s: float) -> bool:
+        """See Transport."""
+        with self._errors(timeout_s, model, None):
+            method, message = readiness(self._stub(), model)
+            return bool((await method(message, timeout=timeout_s)).ready)
+
+    async def aclose(self) -> None:
+        """See Transport. Requests under way are cancelled."""
+        self._closed = True
+        if self._channel is not None:
+            await self._channel.close()
+
+    def _stub(self) -> Any:
+        if self._closed:
+            raise grpc.aio.UsageError("the channel is closed")
+        if self._channel is None:  # made here, as it belongs to the event loop that runs
+            self._channel = grpc.aio.insecure_channel(self.url, options=_CHANNEL_OPTIONS)
+            self._made = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
+        return self._made
+
+    @contextlib.contextmanager
+    def _closing(self, request: Request) -> Iterator[None]:
+        """What gRPC cancels because the client was closed is an error of ours: nobody cancelled the task."""
+        try:
+            yield
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise Cancelled("the client is closed", model=request.model, request_id=request.request_id) from error
+
+
+def readiness(stub: Any, model: str | None) -> tuple[Any, Any]:
+    """The method that says whether the server, or one model, is ready; and its message."""
+    if model is None:
+        return stub.ServerReady, service_pb2.ServerReadyRequest()
+    return stub.ModelReady, service_pb2.ModelReadyRequest(name=model)
+
+
+def write_stream_request(request: Request) -> Any:
+    """The same as `write_request`, for a stream, whose errors have no status of their own.
+
+    Not by the metadata `triton_grpc_error`, by which they would have: in that mode server 2.51 is killed by a few dozen
+    failing streams at a time (SIGABRT; mended in 26.04).
+    """
+    message = write_request(request)
+    message.parameters["status"].bool_param = True
+    return message
+
+
+def read_part(request: Request, response: Any) -> Outputs | None:
+    """What a response of a stream holds; None of one without outputs, as the last may be.
+
+    Raises: Error: the one it holds instead.
+    """
+    if response.error_message:
+        kind, said = map_bare_error(response.error_message)
+        raise error_of(kind, said, request.model, request.request_id)
+    return read_response(response.infer_response) if response.infer_response.outputs else None
 
 
 def write_request(request: Request) -> Any:

@@ -1,6 +1,7 @@
 """A transport without a server, for the tests of programs that use this package."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from tritone_client.calls.models import MODELS
 
 
 class MockTransport:
-    """Answers from a function instead of a server, for tests.
+    """Answers from a function instead of a server, for tests; one handler serves `Client` and `AsyncClient`.
 
     Args:
         handler: gets each `Request` and returns its outputs by name, as plain values ("text", 1.5, [0.0, 1.0],
@@ -51,6 +52,24 @@ class MockTransport:
     def close(self) -> None:
         """See Transport."""
         self.closed = True
+
+    async def ainfer(self, request: Request) -> Outputs:
+        """See AsyncTransport."""
+        return self.infer(request)
+
+    async def astream(self, request: Request) -> AsyncGenerator[Outputs, None]:
+        """See AsyncTransport."""
+        with contextlib.closing(self.stream(request)) as parts:
+            for part in parts:
+                yield part
+
+    async def ais_ready(self, model: str | None, timeout_s: float) -> bool:
+        """See AsyncTransport."""
+        return self.ready
+
+    async def aclose(self) -> None:
+        """See AsyncTransport."""
+        self.close()
 
 
 def _arrays(request: Request, outputs: Mapping[str, Any]) -> Outputs:

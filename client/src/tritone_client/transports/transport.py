@@ -1,6 +1,6 @@
 """What a client needs of the wire."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import Protocol
 
 from tritone_client.calls.call import Outputs, Request
@@ -20,3 +20,19 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Give the connection back."""
+
+
+class AsyncTransport(Protocol):
+    """The same for an event loop. Cancelling a task cancels its request."""
+
+    async def ainfer(self, request: Request) -> Outputs:
+        """See `Transport.infer`."""
+
+    def astream(self, request: Request) -> AsyncGenerator[Outputs, None]:
+        """See `Transport.stream`."""
+
+    async def ais_ready(self, model: str | None, timeout_s: float) -> bool:
+        """See `Transport.is_ready`."""
+
+    async def aclose(self) -> None:
+        """See `Transport.close`."""

@@ -1,12 +1,13 @@
 """Verbs of conversation: typed, with pictures, or spoken."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import Unpack
 
 from tritone_client.calls import conversation
 from tritone_client.calls.options import Answering, Asking, Captioning, Conversing, ConversingStream
-from tritone_client.chat import Chat
+from tritone_client.chat import AsyncChat, Chat
 from tritone_client.types import Answer, AnswerChunk, AudioLike, ImageLike, Reply, ReplyChunk
+from tritone_client.verbs.async_connection import AsyncConnection
 from tritone_client.verbs.connection import Connection
 
 
@@ -69,3 +70,44 @@ class ConversationVerbs(Connection):
         to write into the history.
         """
         return self._stream(conversation.converse_stream(audio, image, self._options(ConversingStream, options)))
+
+
+class AsyncConversationVerbs(AsyncConnection):
+    """Verbs of a client, see `AsyncClient`."""
+
+    async def ask(self, question: str, image: ImageLike | None = None, **options: Unpack[Asking]) -> Answer:
+        """As `Client.ask`."""
+        given = self._options(Asking, options)
+        return await self._send(lambda: conversation.ask(question, image, given), image, given.get("images"))
+
+    def ask_stream(
+        self, question: str, image: ImageLike | None = None, *, unit: str | None = None, **options: Unpack[Asking]
+    ) -> AsyncGenerator[AnswerChunk, None]:
+        """As `Client.ask_stream`."""
+        given = self._options(Asking, options)
+        return self._stream(lambda: conversation.ask_stream(question, image, unit, given), image, given.get("images"))
+
+    async def caption(self, image: ImageLike, *, language: str = "en", **options: Unpack[Captioning]) -> str:
+        """As `Client.caption`."""
+        given = self._options(Captioning, options)
+        return await self._send(lambda: conversation.caption(image, language, given), image)
+
+    def chat(self, *, system: str | None = None, **options: Unpack[Answering]) -> AsyncChat:
+        """As `Client.chat`."""
+        return AsyncChat(self.ask, self.ask_stream, system=system, **self._options(Answering, options))
+
+    async def converse(
+        self, audio: AudioLike | None = None, image: ImageLike | None = None, **options: Unpack[Conversing]
+    ) -> Reply:
+        """As `Client.converse`."""
+        given = self._options(Conversing, options)
+        return await self._send(lambda: conversation.converse(audio, image, given), audio, image, given.get("images"))
+
+    def converse_stream(
+        self, audio: AudioLike | None = None, image: ImageLike | None = None, **options: Unpack[ConversingStream]
+    ) -> AsyncGenerator[ReplyChunk, None]:
+        """As `Client.converse_stream`."""
+        given = self._options(ConversingStream, options)
+        return self._stream(
+            lambda: conversation.converse_stream(audio, image, given), audio, image, given.get("images")
+        )

@@ -7,6 +7,7 @@ from tritone_client.calls import embeddings
 from tritone_client.calls.embeddings import Vector
 from tritone_client.calls.options import Sending
 from tritone_client.types import ImageLike, Match
+from tritone_client.verbs.async_connection import AsyncConnection
 from tritone_client.verbs.connection import Connection
 
 
@@ -42,3 +43,29 @@ class EmbeddingVerbs(Connection):
         >>> client.rank(Path("one.png"), ["a circle", "a square"])[0].score
         """
         return self._send_all(embeddings.rank(query, candidates, self._options(Sending, options)))
+
+
+class AsyncEmbeddingVerbs(AsyncConnection):
+    """Verbs of a client, see `AsyncClient`."""
+
+    async def embed_text(self, texts: str | Sequence[str], **options: Unpack[Sending]) -> Vector:
+        """As `Client.embed_text`."""
+        given = self._options(Sending, options)
+        return await self._send_all(embeddings.embed_text(texts, given))
+
+    async def embed_images(self, images: ImageLike | Sequence[ImageLike], **options: Unpack[Sending]) -> Vector:
+        """As `Client.embed_images`."""
+        given = self._options(Sending, options)
+        return await self._send_all(embeddings.embed_images(images, given))
+
+    async def embed(self, query: str | ImageLike, **options: Unpack[Sending]) -> Vector:
+        """As `Client.embed`."""
+        given = self._options(Sending, options)
+        return await self._send_all(embeddings.embed(query, given))
+
+    async def rank(
+        self, query: str | ImageLike, candidates: Sequence[str | ImageLike], **options: Unpack[Sending]
+    ) -> list[Match]:
+        """As `Client.rank`."""
+        given = self._options(Sending, options)
+        return await self._send_all(embeddings.rank(query, candidates, given))

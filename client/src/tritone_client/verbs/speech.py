@@ -1,11 +1,12 @@
 """Verbs of speech: written down, spoken, aligned."""
 
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import Unpack
 
 from tritone_client.calls import speech
 from tritone_client.calls.options import Aligning, Hearing, Speaking
 from tritone_client.types import Alignment, AudioLike, Speech, SpeechChunk, Transcript, TranscriptChunk
+from tritone_client.verbs.async_connection import AsyncConnection
 from tritone_client.verbs.connection import Connection
 
 
@@ -40,3 +41,32 @@ class SpeechVerbs(Connection):
     def align(self, audio: AudioLike, text: str, **options: Unpack[Aligning]) -> Alignment:
         """Find out when each word of a text is said in a recording; `audio` as in `transcribe`."""
         return self._send(speech.align(audio, text, self._options(Aligning, options)))
+
+
+class AsyncSpeechVerbs(AsyncConnection):
+    """Verbs of a client, see `AsyncClient`."""
+
+    async def transcribe(self, audio: AudioLike, **options: Unpack[Hearing]) -> Transcript:
+        """As `Client.transcribe`."""
+        given = self._options(Hearing, options)
+        return await self._send(lambda: speech.transcribe(audio, given), audio)
+
+    def transcribe_stream(self, audio: AudioLike, **options: Unpack[Hearing]) -> AsyncGenerator[TranscriptChunk, None]:
+        """As `Client.transcribe_stream`."""
+        given = self._options(Hearing, options)
+        return self._stream(lambda: speech.transcribe_stream(audio, given), audio)
+
+    async def speak(self, text: str, **options: Unpack[Speaking]) -> Speech:
+        """As `Client.speak`."""
+        given = self._options(Speaking, options)
+        return await self._send(lambda: speech.speak(text, given))
+
+    def speak_stream(self, text: str, **options: Unpack[Speaking]) -> AsyncGenerator[SpeechChunk, None]:
+        """As `Client.speak_stream`."""
+        given = self._options(Speaking, options)
+        return self._stream(lambda: speech.speak_stream(text, given))
+
+    async def align(self, audio: AudioLike, text: str, **options: Unpack[Aligning]) -> Alignment:
+        """As `Client.align`."""
+        given = self._options(Aligning, options)
+        return await self._send(lambda: speech.align(audio, text, given), audio)
