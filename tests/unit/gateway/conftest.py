@@ -1,5 +1,6 @@
 """The gateway on a real port, as the SDK needs one, with a mock of the server behind it."""
 
+import asyncio
 import contextlib
 import socket
 import threading
@@ -33,9 +34,35 @@ class Gateway:
         return self.transport.requests[-1]
 
 
+class Slow(MockTransport):
+    """A server that answers the first piece, and then is long about it: until its caller leaves, or `go_on`."""
+
+    def __init__(self, handler):
+        super().__init__(handler)
+        self.busy, self.left, self.go_on = threading.Event(), threading.Event(), threading.Event()
+
+    async def ainfer(self, request):
+        await self._wait()
+        return await super().ainfer(request)
+
+    async def astream(self, request):
+        async for part in super().astream(request):
+            yield part
+            await self._wait()
+
+    async def _wait(self):
+        self.busy.set()
+        try:
+            while not self.go_on.is_set():
+                await asyncio.sleep(0.01)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.left.set()
+            raise
+
+
 @contextlib.contextmanager
-def running(handler, **settings):
-    transport = MockTransport(handler)
+def running(handler, transport=None, **settings):
+    transport = transport or MockTransport(handler)
     settings = Settings(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
     app = create_app(settings, AsyncClient(transport=transport))
@@ -58,6 +85,11 @@ def serve():
     """`serve(handler, **settings)` starts a gateway, which ends with the test."""
     with contextlib.ExitStack() as stack:
         yield lambda handler=answers, **settings: stack.enter_context(running(handler, **settings))
+
+
+@pytest.fixture
+def slow():
+    return Slow(answers)
 
 
 @pytest.fixture(scope="module")
