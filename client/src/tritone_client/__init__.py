@@ -18,7 +18,6 @@ from tritone_client.exceptions import (
 from tritone_client.heard import captions, heard
 from tritone_client.microphone import Turn, TurnDetector, blocks_of, turns
 from tritone_client.search.image_index import ImageIndex
-from tritone_client.transports.grpc import AsyncGrpcTransport, GrpcTransport
 from tritone_client.transports.mock import MockTransport
 from tritone_client.transports.transport import AsyncTransport, Transport
 from tritone_client.types import (
@@ -37,6 +36,7 @@ from tritone_client.types import (
     Reply,
     ReplyChunk,
     Segment,
+    ServedModel,
     Speech,
     SpeechChunk,
     Transcript,
@@ -51,7 +51,6 @@ __all__ = [
     "AnswerChunk",
     "AsyncChat",
     "AsyncClient",
-    "AsyncGrpcTransport",
     "AsyncTransport",
     "AudioLike",
     "Cancelled",
@@ -60,7 +59,6 @@ __all__ = [
     "Error",
     "GeneratedImage",
     "GeneratedImages",
-    "GrpcTransport",
     "ImageIndex",
     "ImageLike",
     "ImageProgress",
@@ -78,6 +76,7 @@ __all__ = [
     "Request",
     "RequestTimedOut",
     "Segment",
+    "ServedModel",
     "ServerUnavailable",
     "Speech",
     "SpeechChunk",

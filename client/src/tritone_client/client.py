@@ -15,13 +15,15 @@ class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
     >>> with Client("localhost:8001") as client:
     ...     print(client.ask("What is in this picture?", image="cat.png").text)
 
-    Every verb takes two more arguments: `timeout_s`, how long its answer may take, and `request_id`, which the server
-    writes into its log (a random one by default). Every verb raises the errors of this package, see `Error`.
+    Every verb takes the options of `Sending` too: `timeout_s`, how long its answer may take, `request_id`, which the
+    server writes into its log (a random one by default), and `metadata`. Every verb raises the errors of this package,
+    see `Error`.
 
     Args:
-        url: host:port of the server's gRPC address.
-        timeout_s: how long an answer may take where the call does not say, in seconds.
-        transport: what carries the requests instead of gRPC, such as `MockTransport`.
+        url: where the server answers: "localhost:8001", "grpc://…", "grpcs://…" (with TLS); or several such addresses
+            of one scheme, which are asked in turn.
+        transport: what carries the requests instead, such as `MockTransport`.
+        options: see `Connecting`: time-out, retries, TLS, token, metadata.
     """
 
 
@@ -38,5 +40,5 @@ class AsyncClient(AsyncSpeechVerbs, AsyncConversationVerbs, AsyncEmbeddingVerbs,
     first request, and no other thread may use it.
 
     Args:
-        url, timeout_s, transport: as of `Client`.
+        url, transport, options: as of `Client`.
     """

@@ -62,7 +62,22 @@ class Overloaded(Refusal):
 
 
 class ServerUnavailable(Error):
-    """No server answers at the address, or the connection broke before the answer came."""
+    """No server answers at the address, or the connection broke before the answer came.
+
+    Attributes:
+        was_sent: False where the request certainly never reached a server, so that it may be sent again without harm.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        model: str | None = None,
+        request_id: str | None = None,
+        was_sent: bool = True,
+    ) -> None:
+        super().__init__(message, model=model, request_id=request_id)
+        self.was_sent = was_sent
 
 
 class RequestTimedOut(Error):

@@ -34,7 +34,7 @@ def audio_bytes(audio: AudioLike, sampling_rate: int | None = None) -> bytes:
     if sampling_rate is not None:
         raise InvalidInput(f"sampling_rate is {sampling_rate}, but a file says its own: leave it out")
     if isinstance(audio, (str, os.PathLike)):
-        return _read("audio", audio)
+        return read_file("audio", audio)
     if isinstance(audio, (bytes, bytearray, memoryview)):
         return bytes(audio)
     raise InvalidInput(f"audio is a {type(audio).__name__}, must be a path, bytes or a numpy array")
@@ -48,7 +48,7 @@ def image_bytes(image: ImageLike) -> bytes:
     if isinstance(image, np.ndarray):
         return _png(_pillow(image))
     if isinstance(image, (str, os.PathLike)):
-        return _read("image", image)
+        return read_file("image", image)
     if isinstance(image, (bytes, bytearray, memoryview)):
         return bytes(image)
     if hasattr(image, "save"):
@@ -69,7 +69,11 @@ def _is_encoded(media: object) -> bool:
     return media is None or isinstance(media, (bytes, bytearray, memoryview))
 
 
-def _read(what: str, path: str | os.PathLike[str]) -> bytes:
+def read_file(what: str, path: str | os.PathLike[str]) -> bytes:
+    """The bytes of a file.
+
+    Raises: InvalidInput: it cannot be read; `what` says what it should have been.
+    """
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -225,6 +225,16 @@ class ImageProgress:
 
 
 @dataclass(frozen=True)
+class ServedModel:
+    """A model that the server has ready."""
+
+    name: str
+    streams: bool  # whether it answers in parts
+    inputs: tuple[str, ...]  # names of tensors
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Match:
     """A candidate and how well it goes with the query: the cosine of the angle between the two, −1..1."""
 

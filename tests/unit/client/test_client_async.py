@@ -4,7 +4,7 @@ import asyncio
 import os
 
 import pytest
-from unit.client.conftest import PATIENCE_S
+from fake_triton import PATIENCE_S
 
 from tritone_client import AsyncClient, InvalidInput, MockTransport
 
@@ -55,8 +55,8 @@ def test_leaving_a_stream_cancels_its_request(triton):
         async with AsyncClient(triton.url) as client:
             async for chunk in client.ask_stream("wait"):
                 assert chunk.text == "one "
+                await busy(triton)
                 break  # nobody closes the generator but its end
-            await busy(triton)
             assert await asyncio.to_thread(left, triton)
 
     asyncio.run(ask())

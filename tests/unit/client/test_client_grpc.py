@@ -6,12 +6,11 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
+from fake_triton import PATIENCE_S, Triton
 from tritonclient.grpc import service_pb2_grpc
-from unit.client.conftest import PATIENCE_S, Triton
 
 from tritone_client import (
     Cancelled,
-    InvalidInput,
     RequestTimedOut,
     ServerUnavailable,
 )
@@ -56,7 +55,7 @@ def test_a_request_carries_its_time_out(client, triton):
 
 
 def test_connection_refused_is_not_a_timeout(connect, closed_port):
-    with connect(f"127.0.0.1:{closed_port}", timeout_s=PATIENCE_S) as client:
+    with connect(f"127.0.0.1:{closed_port}", timeout_s=PATIENCE_S, retries=0) as client:
         with pytest.raises(ServerUnavailable, match=f"no answer from 127.0.0.1:{closed_port}: .*refused"):
             client.ask("Hello")
         with pytest.raises(ServerUnavailable):
@@ -65,7 +64,10 @@ def test_connection_refused_is_not_a_timeout(connect, closed_port):
 
 
 def test_a_name_that_does_not_exist_is_not_a_timeout(connect):
-    with connect("no-such-host.invalid:8001", timeout_s=PATIENCE_S) as client, pytest.raises(ServerUnavailable):
+    with (
+        connect("no-such-host.invalid:8001", timeout_s=PATIENCE_S, retries=0) as client,
+        pytest.raises(ServerUnavailable),
+    ):
         client.ask("Hello")
 
 
@@ -132,6 +134,13 @@ def test_readiness_is_asked_of_the_server_and_of_its_models(client, triton):
     assert not client.is_ready()
 
 
+def test_the_models_that_are_ready_are_told_with_their_tensors(client):
+    [model] = client.models()
+    assert (model.name, model.streams) == ("llava", True)
+    assert model.inputs[:2] == ("text_input", "image_bytes")
+    assert "finish_reason" in model.outputs
+
+
 def test_waiting_outlives_a_server_that_is_not_there_yet(connect):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
@@ -145,8 +154,3 @@ def test_waiting_outlives_a_server_that_is_not_there_yet(connect):
         server.start()
         waiting.result(PATIENCE_S)
         server.stop(0).wait(PATIENCE_S)
-
-
-def test_a_url_with_a_scheme_is_refused_with_an_example(connect):
-    with pytest.raises(InvalidInput, match="localhost:8001"):
-        connect("http://localhost:8000")

@@ -193,7 +193,7 @@ def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed(connect):
         return output
 
     transport = MockTransport(handler)
-    chat = connect(transport=transport).chat(system="Be short.", temperature=0.5)
+    chat = connect(transport=transport, retries=0).chat(system="Be short.", temperature=0.5)
     chat.ask("What shape?", b"one")
     assert "".join(chunk.text for chunk in chat.ask_stream("And this?", images=[b"two"])) == "It is red."
     with pytest.raises(Overloaded):
@@ -336,7 +336,7 @@ def test_an_error_of_the_handler_reaches_the_caller(connect):
         raise Overloaded("full", model=request.model)
 
     with pytest.raises(Overloaded, match="full"):
-        connect(transport=MockTransport(refuse)).ask("What?")
+        connect(transport=MockTransport(refuse), retries=0).ask("What?")
 
 
 def test_leaving_the_context_closes_the_transport(connect):

@@ -4,9 +4,10 @@ So a client of any kind (blocking, asynchronous, over gRPC or HTTP) is one line 
 return `call.parse(outputs)`. The calls themselves are in `speech`, `conversation`, `embeddings` and `images`.
 """
 
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from tritone_client.types import Word
 Outputs = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
 R = TypeVar("R")
+_KEY, _VALUE = re.compile(r"[0-9a-z_.-]+"), re.compile(r"[\x20-\x7e]*")  # what gRPC and HTTP/2 let through
 MOST_TIMEOUT_S = 1e9  # 31 years; gRPC takes a time-out of some hundred years for one that has passed
 
 
@@ -31,6 +33,7 @@ class Request:
     outputs: tuple[str, ...]
     request_id: str
     timeout_s: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """The one string of a text input."""
@@ -88,7 +91,8 @@ class Batch(Generic[R, T]):
 def request(model: Model, sending: Sending, values: Mapping[str, Any], leave_out: Sequence[str] = ()) -> Request:
     """The request with a tensor for every value that is not None, for all outputs but those to leave out.
 
-    Raises: InvalidInput: naming the tensor; also for a time-out that is no positive number or too large.
+    Raises: InvalidInput: naming the tensor; also for metadata, and for a time-out that is no positive number or too
+        large.
     """
     timeout_s, request_id = sending.get("timeout_s"), sending.get("request_id")
     if timeout_s is None or not 0 < timeout_s <= MOST_TIMEOUT_S:
@@ -99,7 +103,20 @@ def request(model: Model, sending: Sending, values: Mapping[str, Any], leave_out
     if missing:
         raise InvalidInput(f"{', '.join(missing)} of '{model.name}' must not be None")
     outputs = tuple(tensor.name for tensor in model.outputs if tensor.name not in leave_out)
-    return Request(model.name, inputs, outputs, str(uuid.uuid4()) if request_id is None else request_id, timeout_s)
+    request_id = str(uuid.uuid4()) if request_id is None else request_id
+    return Request(model.name, inputs, outputs, request_id, timeout_s, headers_of(sending.get("metadata") or {}))
+
+
+def headers_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers with their names in lower case.
+
+    Raises: InvalidInput: a name or value that no protocol carries; the value is not told, as it may be secret.
+    """
+    lowered = {name.lower(): value for name, value in headers.items()}
+    for name, value in lowered.items():
+        if not _KEY.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise InvalidInput(f"metadata '{name}' must have a name of {_KEY.pattern} and a value of visible ASCII")
+    return lowered
 
 
 def text_of(outputs: Outputs, name: str) -> str:

@@ -117,7 +117,7 @@ def batch(items: Sequence[Item], options: Sending, join: Callable[[list[Vector]]
 def numbered(options: Sending, index: int) -> Sending:
     """How one item of a list is sent: ids stay distinct."""
     request_id = options.get("request_id")
-    return {"timeout_s": options.get("timeout_s"), "request_id": request_id and f"{request_id}-{index}"}
+    return {**options, "request_id": request_id and f"{request_id}-{index}"}
 
 
 def _item(place: str, query: str | ImageLike) -> Item:

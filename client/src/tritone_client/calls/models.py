@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tritone_client.exceptions import InvalidInput
+from tritone_client.types import ServedModel
 
 NUMBERS: dict[str, np.dtype[Any]] = {
     "FP32": np.dtype(np.float32),
@@ -64,6 +65,11 @@ class Model:
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     decoupled: bool = False
+
+    def served(self) -> ServedModel:
+        """As a caller sees it."""
+        inputs, outputs = (tuple(tensor.name for tensor in tensors) for tensors in (self.inputs, self.outputs))
+        return ServedModel(self.name, self.decoupled, inputs, outputs)
 
 
 _CHAT_INPUTS = (

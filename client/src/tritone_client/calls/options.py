@@ -18,10 +18,12 @@ class Sending(TypedDict, total=False):
     Args:
         timeout_s: how long the answer may take, retries included, in seconds; the client's own by default.
         request_id: what the server writes into its log; a random one by default.
+        metadata: headers of this request, beside the client's own.
     """
 
     timeout_s: float | None
     request_id: str | None
+    metadata: Mapping[str, str] | None
 
 
 class Length(TypedDict, total=False):

@@ -50,6 +50,16 @@ _NO_CONNECTION = (
     "transport closed",
     "stream removed",
 )
+# Those of them that say that nothing was sent.
+_NEVER_SENT = (
+    "failed to connect",
+    "connection refused",
+    "connect: ",
+    "resolving",
+    "name resolution",
+    "dns resolution",
+    "no healthy upstream",
+)
 # Triton's words for a model that is (un)loading, and for one whose process died and waits for the watchdog.
 _NOT_READY = (
     "not at ready state",
@@ -136,11 +146,14 @@ def map_bare_error(message: str) -> tuple[type[Error], str]:
 
 
 def error_of(kind: type[Error], message: str, model: str | None, request_id: str | None) -> Error:
-    """The error, with the seconds after which a refusal says that the request may be sent again."""
+    """The error, with what its sentence says of when, and whether, the request may be sent again."""
     if issubclass(kind, Refusal):
         found = _TRY_AGAIN.search(message)
         after = float(found[1]) if found else None
         return kind(message, model=model, request_id=request_id, retry_after_s=after)
+    if issubclass(kind, ServerUnavailable):
+        was_sent = not _any_of(_NEVER_SENT, message.lower())
+        return kind(message, model=model, request_id=request_id, was_sent=was_sent)
     return kind(message, model=model, request_id=request_id)
 
 

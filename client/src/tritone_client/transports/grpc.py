@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any
 
@@ -11,7 +12,8 @@ from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 from tritone_client.calls.call import Outputs, Request
-from tritone_client.exceptions import Cancelled, InvalidInput, RequestTimedOut, ServerUnavailable
+from tritone_client.exceptions import Cancelled, RequestTimedOut, ServerUnavailable
+from tritone_client.transports.access import Access, Address
 from tritone_client.transports.errors import error_of, map_bare_error, map_error
 
 # Triton counts keep-alive pings more often than every 300 s as an attack, so ours come a little slower; they find
@@ -22,18 +24,32 @@ _CHANNEL_OPTIONS = (
     ("grpc.keepalive_time_ms", 310_000),
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 5_000),  # for how long one connects: a machine that is gone says nothing
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),  # each client has its own connection and shares no one's back-off
 )
+# All addresses that a name has, in turn.
+_BALANCED = (("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}]})),)
 
 
 class _Grpc:
     """What both kinds of transport have in common."""
 
-    def __init__(self, url: str) -> None:
-        if "://" in url:
-            raise InvalidInput(f"url is '{url}', must be host:port of the server's gRPC address: localhost:8001")
-        self.url = url
+    def __init__(self, address: Address, access: Access) -> None:
+        self.url = address.target
+        self._metadata = access.metadata
+        self._options = _CHANNEL_OPTIONS + (() if is_one_machine(address) else _BALANCED)
+        self._credentials = grpc.ssl_channel_credentials(**access.pem()) if address.is_encrypted else None
+
+    def _channel_of(self, made_by: Any) -> Any:
+        """A channel of `grpc` or `grpc.aio`."""
+        if self._credentials is None:
+            return made_by.insecure_channel(self.url, options=self._options)
+        return made_by.secure_channel(self.url, self._credentials, options=self._options)
+
+    def _sending(self, request: Request) -> dict[str, Any]:
+        """The arguments of gRPC with which a request goes."""
+        return {"timeout": request.timeout_s, "metadata": tuple({**self._metadata, **request.metadata}.items())}
 
     @contextlib.contextmanager
     def _errors(self, timeout_s: float, model: str | None, request_id: str | None) -> Iterator[None]:
@@ -54,27 +70,23 @@ class _Grpc:
 
 
 class GrpcTransport(_Grpc):
-    """A gRPC connection, opened by the first request. May be used by many threads at a time.
+    """A gRPC connection, opened by the first request. May be used by many threads at a time."""
 
-    Args:
-        url: "host:port", without scheme.
-    """
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self._channel = grpc.insecure_channel(url, options=_CHANNEL_OPTIONS)
+    def __init__(self, address: Address, access: Access) -> None:
+        super().__init__(address, access)
+        self._channel = self._channel_of(grpc)
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
 
     def infer(self, request: Request) -> Outputs:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id):
-            return read_response(self._stub.ModelInfer(write_request(request), timeout=request.timeout_s))
+            return read_response(self._stub.ModelInfer(write_request(request), **self._sending(request)))
 
     def stream(self, request: Request) -> Generator[Outputs, None, None]:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id):
             sent = iter((write_stream_request(request),))
-            responses = self._stub.ModelStreamInfer(sent, timeout=request.timeout_s)
+            responses = self._stub.ModelStreamInfer(sent, **self._sending(request))
             try:
                 for response in responses:
                     if (outputs := read_part(request, response)) is not None:
@@ -86,7 +98,7 @@ class GrpcTransport(_Grpc):
         """See Transport."""
         with self._errors(timeout_s, model, None):
             method, message = readiness(self._stub, model)
-            return bool(method(message, timeout=timeout_s).ready)
+            return bool(method(message, timeout=timeout_s, metadata=tuple(self._metadata.items())).ready)
 
     def close(self) -> None:
         """See Transport. Requests under way are cancelled."""
@@ -94,27 +106,23 @@ class GrpcTransport(_Grpc):
 
 
 class AsyncGrpcTransport(_Grpc):
-    """The same for an event loop, that of the first request.
+    """The same for an event loop, that of the first request."""
 
-    Args:
-        url: "host:port", without scheme.
-    """
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
+    def __init__(self, address: Address, access: Access) -> None:
+        super().__init__(address, access)
         self._channel: Any = None
         self._closed = False
 
     async def ainfer(self, request: Request) -> Outputs:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id), self._closing(request):
-            return read_response(await self._stub().ModelInfer(write_request(request), timeout=request.timeout_s))
+            return read_response(await self._stub().ModelInfer(write_request(request), **self._sending(request)))
 
     async def astream(self, request: Request) -> AsyncGenerator[Outputs, None]:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id), self._closing(request):
             sent = iter((write_stream_request(request),))
-            responses = self._stub().ModelStreamInfer(sent, timeout=request.timeout_s)
+            responses = self._stub().ModelStreamInfer(sent, **self._sending(request))
             try:
                 async for response in responses:
                     if (outputs := read_part(request, response)) is not None:
@@ -126,7 +134,7 @@ class AsyncGrpcTransport(_Grpc):
         """See Transport."""
         with self._errors(timeout_s, model, None):
             method, message = readiness(self._stub(), model)
-            return bool((await method(message, timeout=timeout_s)).ready)
+            return bool((await method(message, timeout=timeout_s, metadata=tuple(self._metadata.items()))).ready)
 
     async def aclose(self) -> None:
         """See Transport. Requests under way are cancelled."""
@@ -138,7 +146,7 @@ class AsyncGrpcTransport(_Grpc):
         if self._closed:
             raise grpc.aio.UsageError("the channel is closed")
         if self._channel is None:  # made here, as it belongs to the event loop that runs
-            self._channel = grpc.aio.insecure_channel(self.url, options=_CHANNEL_OPTIONS)
+            self._channel = self._channel_of(grpc.aio)
             self._made = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         return self._made
 
@@ -152,6 +160,11 @@ class AsyncGrpcTransport(_Grpc):
             if not self._closed or (task is not None and task.cancelling()):
                 raise
             raise Cancelled("the client is closed", model=request.model, request_id=request.request_id) from error
+
+
+def is_one_machine(address: Address) -> bool:
+    """Whether there is no name that may stand for several addresses."""
+    return address.host == "localhost" or address.host.replace(".", "").isdigit() or ":" in address.host
 
 
 def readiness(stub: Any, model: str | None) -> tuple[Any, Any]:

@@ -1,33 +1,41 @@
 """What every verb stands on: the way to the server, how long it may take, and whether the server is ready."""
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Self, TypeVar, Unpack, cast
 
-from tritone_client.calls.call import Batch, Call
+from tritone_client.calls.call import Batch, Call, Outputs, Request
+from tritone_client.calls.models import MODELS
 from tritone_client.calls.options import known
-from tritone_client.exceptions import Error, ServerUnavailable
-from tritone_client.transports.grpc import GrpcTransport
+from tritone_client.exceptions import Error, ModelNotReady, ServerUnavailable
+from tritone_client.transports.access import Access, Connecting
+from tritone_client.transports.opening import open_transport
+from tritone_client.transports.retrying import Retrying
 from tritone_client.transports.transport import Transport
+from tritone_client.types import ServedModel
 
 T = TypeVar("T")
 R = TypeVar("R")
 O = TypeVar("O", bound=Mapping[str, object])  # noqa: E741
-C = TypeVar("C", bound="Connection")
 READY_INTERVAL_S = 0.1  # between two looks at a server that is starting
 # The server makes batches of what waits for it, so enough must wait to fill one while another is computed.
 IN_FLIGHT = 64
+TIMEOUT_S, RETRIES = 60.0, 2
 
 
 class Settings:
     """What clients of both kinds know."""
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str | Sequence[str], options: Connecting) -> None:
+        given = known(Connecting, options)
         self.url = url
-        self.timeout_s = timeout_s
+        self.timeout_s = given.get("timeout_s", TIMEOUT_S)
+        self._retrying = Retrying(given.get("retries", RETRIES))
+        self._access = Access.of(given)
 
     def _options(self, kind: type[O], options: O) -> O:
         """The options of a verb, with the client's time-out where the call names none."""
@@ -41,10 +49,14 @@ class Connection(Settings):
     """A way to a Tritone server."""
 
     def __init__(
-        self, url: str = "localhost:8001", *, timeout_s: float = 60.0, transport: Transport | None = None
+        self,
+        url: str | Sequence[str] = "localhost:8001",
+        *,
+        transport: Transport | None = None,
+        **options: Unpack[Connecting],
     ) -> None:
-        super().__init__(url, timeout_s)
-        self._transport: Transport = GrpcTransport(url) if transport is None else transport
+        super().__init__(url, options)
+        self._transport = open_transport(url, self._access) if transport is None else transport
 
     def is_ready(self, model: str | None = None, timeout_s: float = 5.0) -> bool:
         """Whether the server, or one of its models, is ready; False also where nobody answers."""
@@ -63,11 +75,21 @@ class Connection(Settings):
                 raise ServerUnavailable(f"{self.url} is not ready after {timeout_s:g} s: {reason}", model=model)
             time.sleep(min(READY_INTERVAL_S, remaining))
 
+    def models(self, timeout_s: float = 5.0) -> list[ServedModel]:
+        """Those models that this client can ask and that the server has ready.
+
+        Args:
+            timeout_s: for each look, in seconds.
+
+        Raises: ServerUnavailable: nobody answers.
+        """
+        return [model.served() for name, model in MODELS.items() if self._has(name, timeout_s)]
+
     def close(self) -> None:
         """Close the connection; requests under way are cancelled."""
         self._transport.close()
 
-    def __enter__(self: C) -> C:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -76,7 +98,7 @@ class Connection(Settings):
         self.close()
 
     def _send(self, call: Call[T]) -> T:
-        return call.parse(self._transport.infer(call.request))
+        return call.parse(self._retrying.send(self._transport.infer, call.request))
 
     def _stream(self, call: Call[T]) -> Generator[T, None, None]:
         """The parts of an answer. The last one must say that it is: a stream that breaks off is no short answer.
@@ -84,16 +106,20 @@ class Connection(Settings):
         Raises: InferenceFailed: it broke off.
         """
         ended = False
-        responses = self._transport.stream(call.request)
-        try:
-            for outputs in responses:
+        outputs, rest = self._retrying.send(self._open, call.request)
+        with contextlib.closing(rest):
+            while outputs is not None:
                 part = call.parse(outputs)
                 ended = call.is_last(part)
                 yield part
-        finally:
-            responses.close()
+                outputs = next(rest, None)
         if not ended:
             raise call.broke_off()
+
+    def _open(self, request: Request) -> tuple[Outputs | None, Generator[Outputs, None, None]]:
+        """The first part of a stream, up to which it may be asked for again; and the others."""
+        parts = self._transport.stream(request)
+        return next(parts, None), parts
 
     def _send_all(self, batch: Batch[R, T]) -> T:
         return batch.join(list(self._each(batch)))
@@ -126,6 +152,12 @@ class Connection(Settings):
                 yield checked(index, future.result())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _has(self, model: str, timeout_s: float) -> bool:
+        try:
+            return self._transport.is_ready(model, timeout_s)
+        except ModelNotReady:
+            return False
 
     def _why_not_ready(self, model: str | None, timeout_s: float) -> str | None:
         """What keeps the server or the model from being ready; None if it is."""
