@@ -115,7 +115,9 @@ def _listen(settings: Settings) -> socket.socket:
 
 async def _serve(settings: Settings, listening: socket.socket, access: str) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s: %(message)s")
-    client = AsyncClient(settings.server, timeout_s=settings.timeout_s)
+    token = settings.server_token.get_secret_value() if settings.server_token else None
+    # Who was refused hears so, and comes again himself: OpenAI's clients do.
+    client = AsyncClient(settings.server, timeout_s=settings.timeout_s, token=token, retries=0)
     config = uvicorn.Config(
         create_app(settings, client),
         http=bounded(settings),

@@ -103,7 +103,10 @@ def of_the_server(error: tritone_client.Error, params: Mapping[str, str]) -> Api
         case tritone_client.ModelNotReady():
             after = {"retry-after": str(max(1, math.ceil(error.retry_after_s or WAIT_S)))}
             return ApiError(503, message, code="model_not_ready", headers=after)
-        case tritone_client.ServerUnavailable() | tritone_client.Cancelled():
+        case tritone_client.ServerUnavailable():
+            again = NO_RETRY if error.was_sent else {}
+            return ApiError(503, message, code="server_unavailable", headers=again)
+        case tritone_client.Cancelled():
             return ApiError(503, message, code="server_unavailable")
         case tritone_client.RequestTimedOut():
             return ApiError(500, message, code="timeout", headers=NO_RETRY)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 2**20
@@ -33,7 +33,8 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    server: str = "localhost:8001"
+    server: str = "localhost:8001"  # or grpcs://, http://, https://
+    server_token: SecretStr | None = None  # where something in front of the server asks for one
     keys: Path | None = None  # the file of hashes
     open: bool = False  # anybody may ask, without a key
     cors: tuple[str, ...] = ()  # origins whose pages may ask; "*" is all

@@ -65,7 +65,7 @@ def running(handler, transport=None, **settings):
     transport = transport or MockTransport(handler)
     settings = Settings(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
-    app = create_app(settings, AsyncClient(transport=transport))
+    app = create_app(settings, AsyncClient(transport=transport, retries=0))
     server = uvicorn.Server(uvicorn.Config(app, http=bounded(settings), ws="none", log_config=None))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -23,6 +23,7 @@ from tritone_client import (
     RequestTimedOut,
     ServerUnavailable,
 )
+from tritone_gateway.door.keys import KeyFile
 
 CHAT = {"model": "llava", "messages": [{"role": "user", "content": "What is this secret?"}]}
 STREAM = {**CHAT, "stream": True}
@@ -284,3 +285,16 @@ def test_requests_are_counted_by_declared_addresses_alone(gateway):
     assert 'tritone_gateway_requests_total{endpoint="other",status="404"}' in page
     assert "made-up" not in page
     assert 'tritone_gateway_tokens_total{direction="written"}' in page
+
+
+def test_a_trace_goes_on_and_a_caller_without_his_name(serve, tmp_path):
+    secret = KeyFile(tmp_path / "keys.json").add("ann@example.org")
+    gateway = serve(keys=tmp_path / "keys.json")
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    headers = {"Authorization": f"Bearer {secret}", "traceparent": parent, "tracestate": "a=1"}
+    gateway.http.post("/v1/chat/completions", json=CHAT, headers=headers)
+    sent = dict(gateway.asked.metadata)
+    assert (sent["traceparent"], sent["tracestate"]) == (parent, "a=1")
+    assert re.fullmatch("[0-9a-f]{16}", sent["x-tritone-user"])
+    gateway.http.post("/v1/chat/completions", json=CHAT, headers={**headers, "traceparent": "made up"})
+    assert "traceparent" not in dict(gateway.asked.metadata)

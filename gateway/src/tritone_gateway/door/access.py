@@ -1,5 +1,6 @@
 """Who asks, and how much more he may ask for in this minute."""
 
+import hashlib
 import ipaddress
 import time
 from collections.abc import Mapping
@@ -34,6 +35,11 @@ class Caller:
         self.name = name
         self._limits = limits
         self._limiter = limiter
+
+    @property
+    def pseudonym(self) -> str:
+        """Tells callers apart without their names."""
+        return hashlib.sha256(self.name.encode()).hexdigest()[:16]
 
     async def take(self, kind: Kind, amount: int = 1) -> None:
         """Count what is known beforehand.
