@@ -30,6 +30,7 @@ LISTED_S = 0.25
 DRAINING = "draining"  # the file whose existence tells all doors to refuse new requests: the server is stopping
 TOKEN = "token"  # noqa: S105  # the file's name
 FOLDER = "TRITONE_PULSE"
+MARKS = "TRITONE_MARKS"  # names the request parameters by which Triton's front ends mark what is no `generate` request
 DEVICE_FAILED = 70  # exit code, EX_SOFTWARE of sysexits.h
 
 # Each field but the last is eight aligned bytes, which processors read and write whole.

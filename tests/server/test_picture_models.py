@@ -1,5 +1,6 @@
 """Each real model.py that looks at pictures, with the tiny checkpoints, under a fake `pb_utils`."""
 
+import base64
 import io
 import json
 import time
@@ -21,6 +22,56 @@ def test_pictures_keep_their_pixels_and_a_bad_one_fails_alone(serve):
     )
     assert np.array_equal(good["image"], pixels)
     assert bad.error().code() == INVALID
+
+
+@pytest.mark.parametrize("name", ["image_decoder", "clip_image_processor"])
+def test_pictures_may_come_as_text_and_a_broken_one_fails_alone(serve, name):
+    model, file = serve(name), png(("red", "circle"))
+    [output] = model.outputs[:1]
+    texts = [file, base64.b64encode(file), b"data:;base64," + base64.encodebytes(file)]
+    broken = [base64.b64encode(file)[:-1], b"https://example.com/cat.png", b"data:image/png,x"]
+    [right, *same], errors = (
+        model.execute(*(model.request(image_bytes=[each]) for each in each_kind)) for each_kind in (texts, broken)
+    )
+    assert all(np.array_equal(right[output], other[output]) for other in same)
+    sentences = ["broken base64 of", "a URL, and this server fetches none", "a data URL without ';base64'"]
+    for error, sentence in zip(errors, sentences, strict=True):
+        assert error.error().code() == INVALID
+        assert message(error).startswith(f"image_bytes is {sentence}")
+
+
+def test_the_size_of_text_is_held_against_the_models_own_limit(serve):
+    decoder = serve("image_decoder", max_bytes="1000")
+    text = base64.b64encode(bytes(1_001))
+    [response] = decoder.execute(decoder.request(image_bytes=[text]))
+    assert message(response) == "image_bytes has 1,001 bytes, the limit is 1,000 bytes"
+
+
+def chat(*parts):
+    return json.dumps([{"role": "developer", "content": "Be short."}, {"role": "user", "content": list(parts)}])
+
+
+def test_openais_messages_alone_are_a_question_to_the_unary_face(serve):
+    plug(llava=serve("llava"))
+    face = serve("llava_answer")
+    url = "data:image/jpeg;base64," + base64.b64encode(png(("yellow", "star"))).decode()
+    picture = {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
+    sound = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
+    ask = {"type": "text", "text": "What color is it?"}
+    answers = face.execute(
+        face.request(messages=[chat(picture, ask)]),
+        face.request(messages=[chat(picture, sound)]),
+        face.request(messages=[chat(picture, ask)], text_input=["图里的星形是什么颜色？"]),
+        face.request(),
+    )
+    [seen], [unheard], [chinese], [unasked] = answers
+    assert "yellow" in seen["text_output"][0].decode()
+    assert "黄" in chinese["text_output"][0].decode()
+    assert message(unheard).startswith("the last turn of messages has no words")
+    assert message(unasked).startswith("text_input is missing, and messages do not end with a user's turn")
+    [[deaf]] = face.execute(face.request(messages=[chat(sound, ask)]))
+    assert message(deaf) == "messages at 1.content.0.input_audio: llava cannot hear; ask voice_assistant_stream"
+    assert {response.error().code() for response in (unheard, unasked, deaf)} == {INVALID}
 
 
 def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):

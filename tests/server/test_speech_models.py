@@ -1,7 +1,9 @@
 """Each real model.py that hears or speaks, with the tiny checkpoints, under a fake `pb_utils`."""
 
+import base64
 import dataclasses
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,45 @@ def test_sounds_of_different_length_come_back_to_their_callers_and_a_bad_one_fai
     assert np.abs(half["audio"] - tone(0.5)).max() < 1e-3
     assert other["duration"] == pytest.approx(2.5)
     assert bad.error().code() == INVALID
+
+
+def test_sounds_may_come_as_text_and_a_broken_one_fails_alone(serve):
+    decoder, file = serve("audio_decoder", max_bytes="20000"), wav(tone(0.5))
+    texts = [file, base64.b64encode(file), b"data:image/png;base64," + base64.encodebytes(file)]
+    broken = [base64.b64encode(file)[:-1], b"file:///etc/passwd", base64.b64encode(wav(tone(1.0)))]
+    [right, *same], errors = (
+        decoder.execute(*(decoder.request(audio_bytes=[each]) for each in each_kind)) for each_kind in (texts, broken)
+    )
+    assert all(np.array_equal(right["audio"], other["audio"]) for other in same)
+    sentences = ["is broken base64 of", "is a URL, and this server", "has 32,044 bytes, the limit is 20,000 bytes"]
+    for error, sentence in zip(errors, sentences, strict=True):
+        assert message(error).startswith(f"audio_bytes {sentence}")
+
+
+def test_an_openai_chat_is_heard_seen_and_answered_aloud_in_one_call(serve):
+    """Sounds and pictures within messages, nothing beside them."""
+    models = ("audio_decoder", "whisper", "transcribe", "llava", "tts")
+    plug(**{name: serve(name) for name in models})
+    assistant, tts = serve("voice_assistant_stream"), serve("tts")
+    [[question]] = tts.execute(tts.request(text=["What color is the circle?"]))
+    data = base64.b64encode(question["audio_wav"][0]).decode()
+    url = "data:image/png;base64," + base64.b64encode(png(("red", "circle"))).decode()
+    parts = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}},
+    ]
+    deaf = {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"no sound at all").decode()}}
+    chunks, [error] = assistant.execute(
+        *(assistant.request(messages=[json.dumps([{"role": "user", "content": each}])]) for each in (parts, [deaf]))
+    )
+    assert words(chunks[0]["transcript"][0].decode()) == words("What color is the circle?")
+    assert chunks[0]["duration"][0] > 1.0
+    assert "".join(chunk["text_output"][0].decode() for chunk in chunks) == "The circle is red."
+    transcribe = serve("transcribe")
+    [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[chunks[-1]["audio_wav"][0]]))
+    assert words(heard["text"][0].decode()) == words("The circle is red.")
+    assert error.error().code() == INVALID
+    assert message(error).startswith("messages at 0.content.0.input_audio is no readable WAV")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 60.5])

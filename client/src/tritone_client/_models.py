@@ -67,7 +67,7 @@ class Model:
 
 
 _CHAT_INPUTS = (
-    Tensor("text_input", "BYTES"),
+    Tensor("text_input", "BYTES", optional=True),
     Tensor("image_bytes", "BYTES", (-1,), optional=True),
     Tensor("messages", "BYTES", optional=True),
     Tensor("max_tokens", "INT32", optional=True),

@@ -18,7 +18,7 @@ from tritone.drawing.call_joining import JoinedCalls
 from tritone.drawing.diffusion_networks import PromptTokenizer
 from tritone.drawing.prompts import optimise, read_styles
 from tritone.drawing.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, Posterior, check, denoise
-from tritone.errors import InvalidInput
+from tritone.errors import InvalidInput, TritoneError
 from tritone.media.image import encode_png
 
 
@@ -95,7 +95,7 @@ class ImageGenerator:
             seed=secrets.randbelow(2**32) if seed is None else int(seed),
             scheduler=scheduler or self.defaults.scheduler,
             image=None if image_bytes is None else await self.decode_image(image_bytes),
-            mask=None if mask_bytes is None else await self.decode_image(mask_bytes),
+            mask=None if mask_bytes is None else await self._decode_mask(mask_bytes),
             strength=_decimal(strength),
         )
         async for progress in denoise(job, self.checkpoint, self.networks):
@@ -114,6 +114,12 @@ class ImageGenerator:
             "prompt_tokens": tokens,
             "truncated_text": cut,
         }
+
+    async def _decode_mask(self, mask_bytes: bytes) -> Pixels:
+        try:
+            return await self.decode_image(mask_bytes)
+        except TritoneError as error:
+            raise error.renamed("image_bytes", "mask_bytes") from error
 
     async def _decode(self, latents: Any) -> Pixels:
         decoded: Decoded = await self.networks.decode_latents(latents)

@@ -20,7 +20,7 @@ from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
 from tritone.language.chat_template import ChatTemplate
-from tritone.language.conversation import Message
+from tritone.language.conversation import File, Message
 from tritone.language.decoder import Decoder
 from tritone.language.detokenizer import Detokenizer, Unit
 from tritone.language.engine import Engine
@@ -182,7 +182,7 @@ class Llava:
 
     def prepare(
         self,
-        text_input: str,
+        text_input: str | None = None,
         image_bytes: list[bytes] | None = None,
         messages: str = "",
         max_tokens: int | None = None,
@@ -198,7 +198,7 @@ class Llava:
         """Check a request and make it ready.
 
         Args:
-            text_input: the question.
+            text_input: the question; without, it is the last turn of `messages`.
             image_bytes: encoded pictures: those that `messages` show, in order, then those of the question.
             messages: the conversation so far, a JSON list in OpenAI's shape.
             top_k: 0 is all tokens.
@@ -215,10 +215,10 @@ class Llava:
         self.adapters.check(adapter)
         _check_stop(stop)
         sampling = Sampling(float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty))
-        turns = self._turns(text_input, image_bytes or [], messages)
-        self._check_pixels(image_bytes or [])
+        turns, pictures = self._turns(text_input, image_bytes or [], messages)
+        self._check_pixels(pictures)
         written = self._template.write(turns)
-        input_ids, pixel_values = self._tokenise(written, [self._look(data) for data in image_bytes or []])
+        input_ids, pixel_values = self._tokenise(written, [self._look(picture) for picture in pictures])
         most = self.engine.length
         if len(input_ids) + max_tokens > most:
             raise InvalidInput(
@@ -253,46 +253,47 @@ class Llava:
                 if reason:
                     return
 
-    def _turns(self, text_input: str, image_bytes: list[bytes], messages: str) -> list[Message]:
-        """The whole conversation, the question last.
+    def _turns(
+        self, text_input: str | None, image_bytes: list[bytes], messages: str
+    ) -> tuple[list[Message], list[File]]:
+        """The whole conversation, the question last, and its pictures.
 
         Raises: InvalidInput
         """
-        if not text_input.strip():
+        most = self.limits.max_characters
+        if text_input is not None and not text_input.strip():
             raise InvalidInput("text_input is empty: ask a question")
-        if (length := len(text_input) + len(messages)) > self.limits.max_characters:
+        turns = conversation.with_question(conversation.read(messages, most), text_input, len(image_bytes))
+        conversation.check_characters(turns, most)
+        conversation.refuse_controls(turns, self._controls)
+        turns, pictures = conversation.shown(turns, image_bytes)
+        if len(pictures) > self._max_pictures:
             raise InvalidInput(
-                f"text_input and messages have {length} characters, the limit is {self.limits.max_characters}"
-            )
-        if len(image_bytes) > self._max_pictures:
-            raise InvalidInput(
-                f"image_bytes holds {len(image_bytes)} pictures, the limit is {self._max_pictures} "
+                f"{conversation.holders(pictures)} {len(pictures)} pictures, the limit is {self._max_pictures} "
                 f"of {self._picture_tokens} tokens each"
             )
-        turns = conversation.with_question(conversation.read(messages), text_input, len(image_bytes))
-        conversation.refuse_controls(turns, self._controls)
-        return turns
+        return turns, conversation.decoded(pictures, self.limits.max_image_bytes)
 
-    def _check_pixels(self, image_bytes: list[bytes]) -> None:
+    def _check_pixels(self, pictures: list[File]) -> None:
         """Refuse from their headers what no memory should be taken for.
 
         Raises: InvalidInput
         """
         limits, total = self.limits, 0
-        for data in image_bytes:
-            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels)
+        for name, data in pictures:
+            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels, name)
             if total > limits.max_total_pixels:
                 raise InvalidInput(
-                    f"the {len(image_bytes)} pictures have {total:,} pixels or more together, "
+                    f"the {len(pictures)} pictures have {total:,} pixels or more together, "
                     f"the limit is {limits.max_total_pixels:,} pixels"
                 )
 
-    def _look(self, image_bytes: bytes) -> torch.Tensor:
+    def _look(self, picture: File) -> torch.Tensor:
         """A picture as the vision tower takes it, (3, height, width); only this is kept of it."""
         limits = self.limits
         with self._decoding:
             pixels = images.decode(
-                image_bytes, limits.max_image_bytes, limits.max_pixels, shrink_above=images.ENOUGH_TO_LOOK_AT
+                picture.data, limits.max_image_bytes, limits.max_pixels, images.ENOUGH_TO_LOOK_AT, picture.name
             )
             values = self.processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
         return torch.as_tensor(values[0])

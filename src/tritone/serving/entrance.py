@@ -6,6 +6,7 @@ Each step either lets the request pass or raises what stands against it (docs/re
 import asyncio
 import inspect
 import math
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,7 @@ class Entrance:
         self._called: list[pulse.Pages] = []  # models whose places are this one's
         self._pulses: Path = heart.where
         self._token = pulse.token(self._pulses)
+        self._marks = frozenset(filter(None, os.environ.get(pulse.MARKS, "").split(",")))
         self.door = Door(name, max_in_flight=2**31, max_wait_s=math.inf)
         self.work: Work = lambda **_: 1.0
         self.passage: Passage | None = None
@@ -93,7 +95,7 @@ class Entrance:
 
     def receive(self, raw: Any, by_sender: bool) -> Request:
         """The request, with what it says of itself; nothing is judged yet."""
-        return Request(raw, self._pulses, self._token, by_sender)
+        return Request(raw, self._pulses, self._token, by_sender, self._marks)
 
     def check(self, request: Request) -> None:
         """Raises: what stands against the request before its inputs are looked at."""
@@ -102,6 +104,7 @@ class Entrance:
         if request.number in self._cancelled:
             raise asyncio.CancelledError
         request.check_in_time()
+        request.check_binary()
         missing = [
             name
             for name, tensor in self._inputs.items()
