@@ -2,6 +2,8 @@
 
 import dataclasses
 import io
+import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,8 @@ from server.asking import INVALID, message, plug, png, wav, words
 from tritone.media.audio import SAMPLING_RATE
 
 SENTENCES = ("The quick brown fox jumps over the lazy dog.", "There are two circles in the picture.", "Good morning.")
+SEGMENT = ("start", "end", "tokens", "seek", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+FIRST_TIME = 50_363  # <|0.00|> of tiny.en
 SPOKEN = Path(__file__).parents[2] / "docs" / "demo_answer.wav"
 
 
@@ -97,6 +101,7 @@ def test_windows_of_many_users_come_back_to_their_callers(serve):
         ({"language": ["zh"]}, "zh"),
         ({"task": ["sing"]}, "sing"),
         ({"duration": [31.0]}, "31"),
+        ({"temperature": [2.0]}, "temperature is 2, it must be from 0 to 1"),
         ({"initial_prompt": ["<|endoftext|>"]}, "endoftext"),
     ],
 )
@@ -146,6 +151,16 @@ def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     assert words(whole["text"][0].decode()) == words(" ".join(SENTENCES))
     assert len(whole["word"]) == len(words(" ".join(SENTENCES)))
     assert len(whole["word_start"]) == len(whole["word_end"]) == len(whole["word"])
+    for heard in (whole, *pieces):  # silent stretches too
+        assert {len(heard[f"segment_{name}"]) for name in SEGMENT} == {len(heard["segment_text"])}
+    starts = [0, *np.cumsum([len(each) / SAMPLING_RATE + 14 for each in sounds])[:2]]
+    assert whole["segment_seek"] == pytest.approx([100 * max(0, start - 0.5) for start in starts], abs=50)
+    assert all(json.loads(tokens)[0] >= FIRST_TIME for tokens in whole["segment_tokens"])
+    assert (whole["segment_avg_logprob"] > -1).all()
+    assert (whole["segment_avg_logprob"] < 0).all()
+    assert ((whole["segment_no_speech_prob"] > 0) & (whole["segment_no_speech_prob"] < 0.6)).all()
+    text = whole["segment_text"][0]
+    assert whole["segment_compression_ratio"][0] == pytest.approx(len(text) / len(zlib.compress(text)))
     second = whole["word"].tolist().index(b"There")
     assert whole["word_start"][second] == pytest.approx(len(sounds[0]) / SAMPLING_RATE + 14, abs=0.7)
     assert [piece["index"][0] for piece in pieces] == list(range(len(pieces)))

@@ -6,6 +6,7 @@ It asks other models through a function that it is given (`bls.call` in the serv
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -17,7 +18,7 @@ from tritone.media.audio import SAMPLING_RATE, Audio
 from tritone.speech.listening import recording
 from tritone.speech.listening.log_mel import LogMel
 from tritone.speech.listening.recording import Options, Piece
-from tritone.speech.listening.transcript import Span, Transcript
+from tritone.speech.listening.transcript import FIGURES, Segment, Span, Transcript
 from tritone.speech.listening.voice_activity import VoiceActivity
 
 Row = dict[str, Any]
@@ -29,6 +30,8 @@ HEARD = (
     "segment_start",
     "segment_end",
     "segment_text",
+    "segment_tokens",
+    *(f"segment_{name}" for name in FIGURES),
     "word",
     "word_start",
     "word_end",
@@ -61,7 +64,8 @@ class Listener:
         """The outputs of `transcribe_stream`, one row for each piece of the recording.
 
         Args:
-            options: `language`, `task`, `initial_prompt` and `word_timestamps`, as far as the caller sent them.
+            options: `language`, `task`, `initial_prompt`, `word_timestamps` and `temperature`, as far as the caller
+                sent them.
         """
         audio, duration = await self._decode(audio_bytes)
         pieces = recording.split(audio)
@@ -99,14 +103,24 @@ class Listener:
             "task": options.task,
             "initial_prompt": options.initial_prompt,
             "word_timestamps": np.bool_(options.word_timestamps),
+            "temperature": np.float32(options.temperature),
         }
         heard = await self._call("whisper", window, HEARD)
         return Transcript(
             _text(heard["text"][0]),
             _text(heard["language"][0]),
-            _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"]),
+            _segments(heard),
             _spans(heard["word_start"], heard["word_end"], heard["word"]),
         )
+
+
+def _segments(heard: Row) -> tuple[Segment, ...]:
+    spans = _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"])
+    figures = zip(*(heard[f"segment_{name}"].tolist() for name in FIGURES), strict=True)
+    return tuple(
+        Segment(span.start, span.end, span.text, tuple(json.loads(tokens)), *values)
+        for span, tokens, values in zip(spans, heard["segment_tokens"], figures, strict=True)
+    )
 
 
 def _spans(starts: Any, ends: Any, texts: Any) -> tuple[Span, ...]:
