@@ -65,7 +65,7 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
         ({"speed": [9.0]}, "9"),
         ({"voice": ["nobody"]}, "nobody"),
         ({"language": ["tlh"]}, "tlh"),
-        ({"response_format": ["aac"]}, "'aac', it must be one of wav, flac, mp3, opus"),
+        ({"response_format": ["wma"]}, "'wma', it must be one of wav, flac, mp3, opus, aac, pcm"),
     ],
 )
 def test_a_wish_that_the_voice_cannot_grant_is_named(serve, inputs, named):

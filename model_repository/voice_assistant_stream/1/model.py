@@ -18,6 +18,7 @@ class TritonPythonModel:
         self.triton.open_door(settings, estimates.seconds_of_sound)
         limits = Limits(settings.ahead, settings.max_lead_s)
         self.assistant = Assistant(bls.call, bls.call_stream, limits)
+        self.triton.tell()
 
     def execute(self, requests):
         self.triton.stream(requests, self.assistant.answer)

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,11 @@ HEARD = (
 class Listener:
     """Hears sound files with the models `audio_decoder` and `whisper`."""
 
-    def __init__(self, log_mel: LogMel, voice_activity: VoiceActivity, call: Call, max_windows: int) -> None:
-        """`max_windows`: how many windows of one recording are under way at a time."""
-        self.log_mel = log_mel
+    def __init__(
+        self, log_mel: LogMel, voice_activity: VoiceActivity, call: Call, max_windows: int, facts: Row
+    ) -> None:
+        """`max_windows`: how many windows of one recording are under way at a time; `facts`: see there."""
+        self.log_mel, self._facts = log_mel, facts
         self._voice_activity = voice_activity
         self._call = call
         self._max_windows = max_windows
@@ -51,7 +54,12 @@ class Listener:
     @classmethod
     def load(cls, checkpoint: str, call: Call, max_windows: int) -> Listener:
         """For the Whisper checkpoint of that logical name."""
-        return cls(LogMel.load(checkpoints.path(checkpoint)), VoiceActivity.load(), call, max_windows)
+        folder = checkpoints.path(checkpoint)
+        return cls(LogMel.load(folder), VoiceActivity.load(), call, max_windows, _facts(folder))
+
+    def facts(self) -> Row:
+        """What is offered, in JSON's values: the checkpoint, its languages, and whether it translates into English."""
+        return self._facts
 
     async def transcribe(self, audio_bytes: bytes, **options: Any) -> Row:
         """The outputs of `transcribe`; `options` as in `stream`."""
@@ -112,6 +120,13 @@ class Listener:
             _segments(heard),
             _spans(heard["word_start"], heard["word_end"], heard["word"]),
         )
+
+
+def _facts(folder: Path) -> Row:
+    settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    translates = bool(settings.get("is_multilingual", True))
+    languages = [token.strip("<|>") for token in settings.get("lang_to_id") or {}] if translates else ["en"]
+    return {"checkpoint": folder.name, "languages": languages, "translates": translates}
 
 
 def _segments(heard: Row) -> tuple[Segment, ...]:
