@@ -137,6 +137,37 @@ def test_transcribe_says_what_its_decoder_says_and_hears_nothing_where_nothing_i
     assert silent[0]["duration"] == pytest.approx(1.0)
 
 
+def test_a_multilingual_checkpoint_translates_into_english_and_an_english_one_says_its_name(serve):
+    tts = serve("tts")
+    [[french]] = tts.execute(tts.request(text=["Je voudrais une tasse de café."], language=["fr"]))
+    sound, answers = french["audio_wav"][0], {}
+    for checkpoint in ("whisper_multilingual", "whisper"):
+        plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper", checkpoint=checkpoint))
+        transcribe = serve("transcribe", checkpoint=checkpoint)
+        requests = [transcribe.request(audio_bytes=[sound], task=[task]) for task in ("transcribe", "translate")]
+        answers[checkpoint] = [answer for [answer] in transcribe.execute(*requests)]
+    original, english = answers["whisper_multilingual"]
+    assert "café" in words(original["text"][0].decode())
+    assert (original["language"][0], english["language"][0]) == (b"fr", b"fr")  # the language that was spoken
+    assert "coffee" in words(english["text"][0].decode())
+    refused = answers["whisper"][1]
+    assert refused.error().code() == INVALID
+    assert message(refused) == "task 'translate' needs a multilingual checkpoint; 'whisper' transcribes English only"
+
+
+@pytest.mark.parametrize("response_format", ["wav", "flac", "mp3", "opus", "aac", "pcm"])
+def test_speech_of_every_format_is_heard_as_the_same_words(serve, response_format):
+    plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper"))
+    tts, transcribe = serve("tts"), serve("transcribe")
+    [[spoken]] = tts.execute(tts.request(text=[SENTENCES[0]], response_format=[response_format]))
+    sound = spoken["audio_bytes"][0]
+    if response_format == "pcm":
+        sound = wav(np.frombuffer(sound, "<i2"), int(spoken["sampling_rate"][0]))
+    [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[sound]))
+    assert words(heard["text"][0].decode()) == words(SENTENCES[0])
+    assert heard["duration"][0] == pytest.approx(len(spoken["audio"]) / spoken["sampling_rate"][0], abs=0.15)
+
+
 def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     """Three sentences with long pauses between them: two windows, the same words alone, in a stream, with times."""
     tts = serve("tts")
