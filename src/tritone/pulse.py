@@ -21,7 +21,7 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,7 @@ LISTED_S = 0.25
 DRAINING = "draining"  # the file whose existence tells all doors to refuse new requests: the server is stopping
 TOKEN = "token"  # noqa: S105  # the file's name
 FACTS = ".facts"  # behind the name of a pulse: the file in which that process says what its model offers
+ENSEMBLES = "ensembles"  # the file in which `tritone serve` says which steps each ensemble has
 FOLDER = "TRITONE_PULSE"
 DEVICE_FAILED = 70  # exit code, EX_SOFTWARE of sysexits.h
 
@@ -107,7 +108,10 @@ def processes(where: Path, model: str) -> frozenset[str]:
 
 
 def facts(where: Path) -> dict[str, dict[str, Any]]:
-    """What the models of living processes say that they offer, by the model's name; see `Heart.tell`."""
+    """What the models of living processes say that they offer, by the model's name; see `Heart.tell`.
+
+    An ensemble has no process: it is there, and offers nothing of its own, while all its steps are.
+    """
     told: dict[str, dict[str, Any]] = {}
     for file in _files(where, "*"):
         said = file.with_name(file.name + FACTS)
@@ -115,7 +119,15 @@ def facts(where: Path) -> dict[str, dict[str, Any]]:
         with contextlib.suppress(FileNotFoundError):
             if not is_dead(where, file.name):
                 told.setdefault(_model_of(file.name), json.loads(said.read_text("utf-8")))
+    with contextlib.suppress(FileNotFoundError):  # a bare tritonserver has none
+        ensembles = json.loads((where / ENSEMBLES).read_text("utf-8"))
+        told |= {name: {} for name, steps in ensembles.items() if told.keys() >= set(steps)}
     return told
+
+
+def tell_ensembles(where: Path, steps: Mapping[str, Sequence[str]]) -> None:
+    """Say which ensembles are served, and the models that each needs; before any model asks."""
+    (where / ENSEMBLES).write_text(json.dumps({name: list(needed) for name, needed in steps.items()}), "utf-8")
 
 
 def is_dead(where: Path, name: str) -> bool:

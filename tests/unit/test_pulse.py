@@ -52,10 +52,12 @@ def test_a_model_says_what_it_offers_as_long_as_its_process_lives(tmp_path):
     heart.tell({"voices": ["乔", "joe"]})
     heart.tell({"voices": ["乔"]})
     assert pulse.facts(tmp_path) == {"讲": {"voices": ["乔"]}}
+    pulse.tell_ensembles(tmp_path, {"face": ["讲"], "incomplete": ["讲", "silent"]})
+    assert pulse.facts(tmp_path) == {"讲": {"voices": ["乔"]}, "face": {}}
     told, dead = tmp_path / f"{heart.name}{pulse.FACTS}", tmp_path / "gone.1.pulse"
     dead.write_bytes((tmp_path / silent.name).read_bytes())
     shutil.copy(told, f"{dead}{pulse.FACTS}")
-    assert set(pulse.facts(tmp_path)) == {"讲"}
+    assert set(pulse.facts(tmp_path)) == {"讲", "face"}
     pulse.remove_dead(tmp_path)
     assert [file.name for file in tmp_path.glob(f"*{pulse.FACTS}")] == [told.name]
 
