@@ -91,6 +91,7 @@ _HEARING_INPUTS = (
     Tensor("task", "BYTES", optional=True),
     Tensor("initial_prompt", "BYTES", optional=True),
     Tensor("word_timestamps", "BOOL", optional=True),
+    Tensor("temperature", "FP32", optional=True),
 )
 _HEARD_OUTPUTS = (
     Tensor("text", "BYTES"),
@@ -99,6 +100,12 @@ _HEARD_OUTPUTS = (
     Tensor("segment_start", "FP32", (-1,)),
     Tensor("segment_end", "FP32", (-1,)),
     Tensor("segment_text", "BYTES", (-1,)),
+    Tensor("segment_tokens", "BYTES", (-1,)),
+    Tensor("segment_seek", "INT32", (-1,)),
+    Tensor("segment_temperature", "FP32", (-1,)),
+    Tensor("segment_avg_logprob", "FP32", (-1,)),
+    Tensor("segment_compression_ratio", "FP32", (-1,)),
+    Tensor("segment_no_speech_prob", "FP32", (-1,)),
     Tensor("word", "BYTES", (-1,)),
     Tensor("word_start", "FP32", (-1,)),
     Tensor("word_end", "FP32", (-1,)),

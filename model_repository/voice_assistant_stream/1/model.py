@@ -19,6 +19,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         self.triton.open_door(settings, estimates.seconds_of_sound)
         self.assistant = Assistant(bls.call, bls.call_stream, settings.part(Limits))
+        self.triton.tell()
 
     def execute(self, requests):
         self.triton.stream(requests, self.assistant.answer)

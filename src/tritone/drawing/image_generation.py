@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,18 @@ import torch
 from tritone.drawing.call_joining import JoinedCalls
 from tritone.drawing.diffusion_networks import PromptTokenizer
 from tritone.drawing.prompts import optimise, read_styles
-from tritone.drawing.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, Posterior, check, denoise
+from tritone.drawing.stable_diffusion import (
+    MULTIPLE,
+    SCHEDULERS,
+    Checkpoint,
+    Decoded,
+    Limits,
+    Networks,
+    Pixels,
+    Posterior,
+    check,
+    denoise,
+)
 from tritone.errors import InvalidInput, TritoneError
 from tritone.media.image import encode_png
 
@@ -53,6 +64,18 @@ class ImageGenerator:
         self.networks, self.decode_image = networks, decode_image
         self.limits, self.defaults = limits, defaults
         self.styles = read_styles(styles)
+
+    def facts(self) -> dict[str, Any]:
+        """What is offered, in JSON's values; sides in pixels, each a multiple of `side_multiple`."""
+        return {
+            **asdict(self.limits),
+            "default_side": self.checkpoint.default_side,
+            "side_multiple": MULTIPLE,
+            "default_steps": self.defaults.steps,
+            "default_scheduler": self.defaults.scheduler,
+            "schedulers": list(SCHEDULERS),
+            "styles": list(self.styles.styles),
+        }
 
     async def generate(
         self,

@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from PIL import Image
@@ -175,6 +175,15 @@ class Llava:
         names = ", ".join(self.adapters.names) or "none"
         pictures = f"at most {self._max_pictures} of {self._picture_tokens} tokens"
         return f"{self.engine.describe()}, pictures: {pictures}, adapters: {names}"
+
+    def facts(self) -> dict[str, Any]:
+        """What is offered, in JSON's values: `max_length` in tokens, pictures of one request."""
+        return {
+            "adapters": list(self.adapters.names),
+            "max_length": self.engine.length,
+            "max_tokens": self.limits.max_tokens,
+            "max_pictures": self._max_pictures,
+        }
 
     def close(self) -> None:
         """Stop answering."""

@@ -8,12 +8,12 @@ import inspect
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone import pulse
 from tritone.errors import InvalidInput, NotServed
@@ -28,6 +28,7 @@ from tritone.serving.tensors import value_of
 ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
 PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
 Item = TypeVar("Item")
+S = TypeVar("S", bound="Settings")
 TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
 
 
@@ -39,6 +40,21 @@ class Settings(BaseModel):
     def part(self, kind: Callable[..., Item]) -> Item:
         """The settings that a dataclass names, as that dataclass."""
         return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
+
+
+def read_settings(schema: type[S], model: str, parameters: Mapping[str, str]) -> S:
+    """The parameters of a model's configuration as `schema`.
+
+    Raises: TritonModelException: naming each unknown, missing or malformed key.
+    """
+    # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS.
+    ours = {ACCESS, CALLS, STEP_OF}
+    given = {key: value for key, value in parameters.items() if not key.isupper() and key not in ours}
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise pb_utils.TritonModelException(f"parameters of model '{model}': {faults}") from error
 
 
 class DoorSettings(Settings):
