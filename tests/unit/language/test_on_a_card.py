@@ -11,8 +11,8 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 
 from tritone.errors import NotServed
 from tritone.language.adapters import Adapters
+from tritone.language.choosing.sampling import Sampler, Sampling, choose
 from tritone.language.decoder import Decoder
-from tritone.language.sampling import Sampler, Sampling, choose
 
 IMAGE = 3
 CARD = torch.device("cuda:1")

@@ -8,7 +8,7 @@ from asking_an_engine import ask, idle, read
 from fake_vllm import AsyncLLM, RequestOutputKind, output
 
 from tritone.errors import Unavailable
-from tritone.language.sampling import Sampling
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.token_stream import Prompt
 from tritone.language.vllm.engine import VllmEngine
 from tritone.language.vllm.requests import Requests
