@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 import torch
-from llguidance import LLExecutor, LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLExecutor, LLMatcher, LLParserLimits
 from llguidance.hf import from_tokenizer
 from llguidance.numpy import allocate_token_bitmask, fill_next_token_bitmask, fill_next_token_bitmask_par
 
@@ -121,5 +121,5 @@ def _executor() -> LLExecutor:
 
 
 def _refusal(reason: str) -> InvalidInput:
-    words = reason.replace("<non-verbose/>", "").strip()
+    words = " ".join(reason.replace("<non-verbose/>", "").split())
     return InvalidInput(f"response_format cannot be kept to: {words[:_MOST_OF_A_REASON]}")
