@@ -92,6 +92,36 @@ def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
     assert len(pieces) > len(whole) == 1
 
 
+def test_llava_answers_in_json_and_tells_how_likely_its_words_were(serve):
+    llava, answer = serve("llava"), serve("llava_answer")
+    plug(llava=llava)
+    schema = {"enum": ["The circle is blue.", "The circle is red.", "圆形是绿色的。"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    inputs = {
+        "text_input": ["What color is the circle?"],
+        "image_bytes": [[png(("red", "circle"))]],
+        "response_format": [json.dumps(wanted)],
+        "logprobs": [True],
+        "top_logprobs": [2],
+    }
+    [pieces] = llava.execute(llava.request(**inputs))
+    [whole] = answer.execute(answer.request(**inputs))
+    for responses in (pieces, [whole]):
+        text = "".join(piece["text_output"][0].decode() for piece in responses)
+        assert json.loads(text) == "The circle is red."
+        told = [token for piece in responses for token in json.loads(piece["logprobs_content"][0])]
+        assert b"".join(bytes(token["bytes"]) for token in told).decode() == text
+        assert {len(token["top_logprobs"]) for token in told} == {2}
+        assert {int(piece["image_tokens"][0]) for piece in responses} == {64}
+    [refused], [silent] = llava.execute(
+        llava.request(text_input=["Hello."], response_format=['{"type": "xml"}']),
+        llava.request(text_input=["Hello."], stream_unit=["none"]),
+    )
+    assert refused.error().code() == INVALID
+    assert "response_format at the start: Input tag 'xml'" in message(refused)
+    assert (silent["logprobs_content"][0], silent["image_tokens"][0]) == (b"", 0)
+
+
 def test_llava_shows_its_engine_on_the_metrics_page(serve):
     llava = serve("llava")
     shown = pb_utils.MetricFamily.shown

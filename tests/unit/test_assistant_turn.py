@@ -85,6 +85,14 @@ def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
     assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
 
 
+def test_what_the_answer_is_to_look_like_reaches_the_language_model() -> None:
+    models = Models(clauses=['{"答案": "红色的圆形", ', '"sure": true}'])
+    wanted = '{"type": "json_object"}'
+    rows = answer(models, text_input="什么？", response_format=wanted, modalities=["text"])
+    assert [inputs["response_format"] for model, inputs in models.calls if model == "llava"] == [wanted]
+    assert "".join(row["text_output"] for row in rows) == '{"答案": "红色的圆形", "sure": true}'
+
+
 def test_clauses_that_come_together_are_spoken_one_by_one() -> None:
     models = Models(["".join(CLAUSES[:2]), CLAUSES[2]])
     rows = answer(models, text_input="What?")

@@ -78,12 +78,16 @@ _CHAT_INPUTS = (
     Tensor("seed", "INT64", optional=True),
     Tensor("stop", "BYTES", (-1,), optional=True),
     Tensor("adapter", "BYTES", optional=True),
+    Tensor("response_format", "BYTES", optional=True),
 )
+_LOGPROBS_INPUTS = (Tensor("logprobs", "BOOL", optional=True), Tensor("top_logprobs", "INT32", optional=True))
 _CHAT_OUTPUTS = (
     Tensor("text_output", "BYTES"),
     Tensor("finish_reason", "BYTES"),
     Tensor("prompt_tokens", "INT32"),
+    Tensor("image_tokens", "INT32"),
     Tensor("completion_tokens", "INT32"),
+    Tensor("logprobs_content", "BYTES"),
 )
 
 _HEARING_INPUTS = (
@@ -153,8 +157,10 @@ SPEAK_STREAM = Model(
     (Tensor("index", "INT32"), Tensor("text", "BYTES"), *_SPEECH_OUTPUTS),
     decoupled=True,
 )
-LLAVA_ANSWER = Model("llava_answer", _CHAT_INPUTS, _CHAT_OUTPUTS)
-LLAVA = Model("llava", (*_CHAT_INPUTS, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True)
+LLAVA_ANSWER = Model("llava_answer", (*_CHAT_INPUTS, *_LOGPROBS_INPUTS), _CHAT_OUTPUTS)
+LLAVA = Model(
+    "llava", (*LLAVA_ANSWER.inputs, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True
+)
 VOICE_ASSISTANT = Model(
     "voice_assistant",
     inputs=(

@@ -5,7 +5,10 @@ from contextlib import aclosing
 from tritone import serving
 from tritone.serving import bls
 
-OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
+OUTPUTS = (
+    *("text_output", "finish_reason", "prompt_tokens", "image_tokens", "completion_tokens"),
+    "logprobs_content",
+)
 
 
 class TritonPythonModel:

@@ -32,7 +32,8 @@ def test_a_request_arrives_as_triton_reads_it_and_its_answer_comes_back(client, 
         b"\x03\0\0\0png",
         np.int64(7).tobytes(),
     ]
-    assert [o.name for o in request.outputs] == ["text_output", "finish_reason", "prompt_tokens", "completion_tokens"]
+    tokens = [f"{what}_tokens" for what in ("prompt", "image", "completion")]
+    assert [o.name for o in request.outputs] == ["text_output", "finish_reason", *tokens, "logprobs_content"]
 
 
 def test_a_message_of_many_megabytes_goes_through(client):
