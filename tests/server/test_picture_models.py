@@ -105,8 +105,8 @@ def test_llava_answers_in_json_and_tells_how_likely_its_words_were(serve):
         "top_logprobs": [2],
     }
     [pieces] = llava.execute(llava.request(**inputs))
-    [[whole]] = answer.execute(answer.request(**inputs))
-    for responses in (pieces, [whole]):
+    [whole] = answer.execute(answer.request(**inputs))
+    for responses in (pieces, whole):
         text = "".join(piece["text_output"][0].decode() for piece in responses)
         assert json.loads(text) == "The circle is red."
         told = [token for piece in responses for token in json.loads(piece["logprobs_content"][0])]
