@@ -66,7 +66,7 @@ def make_questions(host: str, random: Random) -> list[Question]:
     Raises: NotPrepared: it errs too often.
     """
     questions: list[Question] = []
-    with Client(host, timeout_s=TIMEOUT_S) as client:
+    with Client(host, timeout_s=TIMEOUT_S, retries=0) as client:
         client.wait_until_ready()
         for _ in range(ATTEMPTS):
             if question := make_question(client, shapes.draw_scene(random, count=1, allow_held_out=False)):
@@ -112,7 +112,7 @@ class GrpcUser(User):
 
     def on_start(self) -> None:
         """Connect."""
-        self.client = Client(self.host, timeout_s=TIMEOUT_S)
+        self.client = Client(self.host, timeout_s=TIMEOUT_S, retries=0)
         self.random = Random()
 
     def on_stop(self) -> None:

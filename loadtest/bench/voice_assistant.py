@@ -94,7 +94,7 @@ def main(turns: int = 24) -> None:
         file = io.BytesIO()
         render(draw_scene(Random(seed), pairs=[("red", "circle"), ("blue", "star")]), 256).save(file, "PNG")
         pictures.append(file.getvalue())
-    with serve("--device=cpu", report=lambda _: None) as address, Client(address.grpc) as client:
+    with serve("--device=cpu", report=lambda _: None) as address, Client(address.grpc, retries=0) as client:
         spoken = [client.speak(question) for question in QUESTIONS]
         questions = [speech.wav for speech in spoken]
 

@@ -6,7 +6,7 @@ from typing import Any
 from contract.repositories import Served
 from tritonclient.grpc.model_config_pb2 import DataType
 
-from tritone_client._models import Model, Tensor
+from tritone_client.calls.models import Model, Tensor
 
 
 def client_faults(model: Model, models: Mapping[str, Served]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from contract import client_checks, readme_checks
 from contract.example import FILES, README, write
 from contract.repositories import read_all
 
-from tritone_client._models import Model, Tensor
+from tritone_client.calls.models import Model, Tensor
 
 
 @pytest.mark.parametrize(

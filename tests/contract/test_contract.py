@@ -7,7 +7,7 @@ import pytest
 from contract import client_checks, config_checks, readme_checks, wiring_checks
 from contract.repositories import REPOSITORIES, ROOT, Served, model_folders, read, read_all, repeated_names
 
-from tritone_client._models import MODELS
+from tritone_client.calls.models import MODELS
 
 FOLDERS = model_folders()
 FOLDER_CHECKS = (

@@ -24,6 +24,11 @@ def imports(path: Path, top_level_only: bool = False) -> set[str]:
     return {name.split(".")[0] for name in imported(path, top_level_only)}
 
 
+def module_of(path: Path, source: Path) -> str:
+    """The dotted name of a file below a folder of packages; a package's own is that of its folder."""
+    return ".".join(path.relative_to(source).with_suffix("").parts).removesuffix(".__init__")
+
+
 def files(pattern: str) -> list[Path]:
     found = sorted(ROOT.glob(pattern))
     assert found, f"no file is {pattern}"
@@ -48,9 +53,13 @@ def test_only_serving_and_its_parts_and_the_models_know_pb_utils():
     assert [path.stem for path in knowing] == ["answers", "bls", "entrance", "metrics", "model", "request", "tensors"]
 
 
-def test_only_the_transport_knows_tritonclient():
-    knowing = {path.name for path in files("client/src/**/*.py") if imports(path) & {"tritonclient", "grpc"}}
-    assert knowing == {"_transport.py"}
+def test_only_the_transports_know_tritonclient():
+    knowing = {
+        path.parent.name
+        for path in files("client/src/**/*.py")
+        if imports(path) & {"tritonclient", "grpc", "httpx", "tenacity"}
+    }
+    assert knowing == {"transports"}
 
 
 # Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.
@@ -68,6 +77,7 @@ BELOW = {
     "serving": BASE,
     "server": BASE,
 }
+PACKAGES = ("src/tritone", "client/src/tritone_client", "gateway/src/tritone_gateway")
 MOST_FILES = 15  # in a room: what a newcomer sees at once
 
 
@@ -92,12 +102,38 @@ def test_arrows_only_point_down():
 
 def test_the_client_has_no_import_circle():
     """Imports for types alone count too."""
-    parts = {path.stem: path for path in files("client/src/tritone_client/_*.py") if path.stem != "__init__"}
+    source = ROOT / "client/src"
+    parts = {module_of(path, source): path for path in files("client/src/tritone_client/**/*.py")}
+    rooms = {name for name in parts if any(other.startswith(f"{name}.") for other in parts)}
     known = {
-        name: parts.keys() & {word for module in imported(path) for word in module.split(".")}
+        name: {
+            part for part in parts.keys() - rooms for module in imported(path) if f"{module}.".startswith(f"{part}.")
+        }
         for name, path in parts.items()
+        if name not in rooms
     }
+    assert known["tritone_client.client"]
     assert list(TopologicalSorter(known).static_order())  # raises CycleError, which names the circle
+
+
+# Which rooms of the client each may know besides itself; what stands beside the rooms is known to all of them.
+CLIENT_BELOW = {
+    "calls": set[str](),
+    "transports": {"calls"},
+    "verbs": {"calls", "transports"},
+    "search": {"calls", "verbs"},
+}
+
+
+def test_the_clients_arrows_only_point_down():
+    faults = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for room, below in CLIENT_BELOW.items()
+        for path in files(f"client/src/tritone_client/{room}/*.py")
+        for name in sorted(imported(path))
+        if any(name.startswith(f"tritone_client.{other}.") for other in CLIENT_BELOW.keys() - below - {room})
+    ]
+    assert faults == []
 
 
 def test_every_room_has_its_place():
@@ -105,13 +141,14 @@ def test_every_room_has_its_place():
 
 
 def test_no_room_is_full():
-    rooms = [path.parent for path in files("src/tritone/**/__init__.py")]
+    rooms = [path.parent for pattern in PACKAGES for path in files(f"{pattern}/**/__init__.py")]
     assert [str(room) for room in rooms if len(list(room.glob("*.py"))) > MOST_FILES] == []
 
 
 def test_every_folder_of_code_is_a_package():
     """setuptools leaves out a folder without `__init__.py`."""
-    assert [str(path) for path in files("src/tritone/**/*.py") if not (path.parent / "__init__.py").exists()] == []
+    inside = [path for pattern in PACKAGES for path in files(f"{pattern}/**/*.py")]
+    assert [str(path) for path in inside if not (path.parent / "__init__.py").exists()] == []
 
 
 def test_modules_are_seen_in_every_form(tmp_path):

@@ -27,7 +27,7 @@ ENDLESS_WITH_PICTURE = {**ENDLESS, "seed": 66}
 
 @pytest.fixture(scope="module")
 def client(server):
-    with Client(server.grpc) as client:
+    with Client(server.grpc, retries=0) as client:
         yield client
 
 
@@ -70,7 +70,7 @@ def test_a_client_that_disconnects_frees_its_slot(server, client):
     before = metrics(server)
     assert before["slots"] == 16
     for _ in range(3):
-        with Client(server.grpc) as leaver:
+        with Client(server.grpc, retries=0) as leaver:
             stream = leaver.ask_stream("Tell me a story.", **ENDLESS)
             next(stream)
             stream.close()
@@ -80,7 +80,7 @@ def test_a_client_that_disconnects_frees_its_slot(server, client):
 
 
 def test_the_gauge_counts_answers_in_progress(server):
-    with Client(server.grpc) as client, ThreadPoolExecutor(6) as pool:
+    with Client(server.grpc, retries=0) as client, ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(client.ask, "Tell me a story.", **ENDLESS) for _ in range(6)]
         seen = 0.0
         while not all(answer.done() for answer in answers):

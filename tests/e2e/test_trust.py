@@ -20,7 +20,7 @@ PATIENCE_S = 30.0
 
 @pytest.fixture(scope="module")
 def client(server):
-    with Client(server.grpc, timeout_s=PATIENCE_S) as client:
+    with Client(server.grpc, timeout_s=PATIENCE_S, retries=0) as client:
         yield client
 
 
@@ -54,7 +54,7 @@ def test_a_killed_face_does_not_freeze_the_model_it_was_asking(server, client):
     def is_right(answer):
         return not isinstance(answer, Error) and np.array_equal(answer, expected)
 
-    with ThreadPoolExecutor(3) as pool, Client(server.grpc, timeout_s=20) as users:
+    with ThreadPoolExecutor(3) as pool, Client(server.grpc, timeout_s=20, retries=0) as users:
         drawing = [pool.submit(outcome, lambda: draw(users, steps=100)) for _ in range(3)]
         time.sleep(1.5)
         kill(server, "text_to_image")
@@ -94,7 +94,7 @@ def test_nobody_computes_for_a_caller_who_left_the_unary_face(server):
     """Before its child's first response, which for a face is the whole answer."""
     wait_for(lambda: idle(server))
     before = metrics(server)
-    with Client(server.grpc, timeout_s=0.4) as leaver, pytest.raises(RequestTimedOut):
+    with Client(server.grpc, timeout_s=0.4, retries=0) as leaver, pytest.raises(RequestTimedOut):
         leaver.ask("Tell me a story.", **ENDLESS)
     wait_for(lambda: idle(server))
     after = metrics(server)
@@ -103,7 +103,7 @@ def test_nobody_computes_for_a_caller_who_left_the_unary_face(server):
 
 
 def test_a_crowd_that_leaves_at_once_frees_everything(server, client):
-    with ThreadPoolExecutor(60) as pool, Client(server.grpc, timeout_s=1.5) as leavers:
+    with ThreadPoolExecutor(60) as pool, Client(server.grpc, timeout_s=1.5, retries=0) as leavers:
         gone = list(pool.map(lambda _: outcome(lambda: leavers.ask("Tell me a story.", **ENDLESS)), range(60)))
     assert any(isinstance(answer, RequestTimedOut) for answer in gone)
     wait_for(lambda: idle(server), within_s=15)
@@ -115,7 +115,7 @@ def test_a_crowd_that_leaves_at_once_frees_everything(server, client):
     [("sd_vae_decoder", "latents", (1, 4, 64, 64)), ("whisper", "input_features", (1, 80, 3000))],
 )
 def test_networks_are_for_the_pipelines_alone(server, model, name, shape):
-    with tritonclient.grpc.InferenceServerClient(server.grpc) as raw:
+    with tritonclient.grpc.InferenceServerClient(server.grpc, retries=0) as raw:
         tensor = tritonclient.grpc.InferInput(name, shape, "FP32")
         tensor.set_data_from_numpy(np.zeros(shape, np.float32))
         with pytest.raises(InferenceServerException, match="for this server's own pipelines alone"):
@@ -125,7 +125,7 @@ def test_networks_are_for_the_pipelines_alone(server, model, name, shape):
 def test_a_stranger_cannot_cancel_anothers_request_by_its_id(server, client):
     with ThreadPoolExecutor(1) as pool:
         victim = pool.submit(client.ask, "Tell me a story.", **{**ENDLESS, "max_tokens": 60}, request_id="mine")
-        with tritonclient.grpc.InferenceServerClient(server.grpc) as raw:
+        with tritonclient.grpc.InferenceServerClient(server.grpc, retries=0) as raw:
             tensor = tritonclient.grpc.InferInput("text_input", [1, 1], "BYTES")
             tensor.set_data_from_numpy(np.array([[b"Hi."]], np.object_))
             for _ in range(5):

@@ -127,7 +127,7 @@ def tell(client, **options):
 def test_each_process_shows_its_own_numbers_which_add_up_to_the_models(server):
     assert by_instance(server, "slots") == {"llava_0_0": 16, "llava_0_1": 16}
     before = metrics(server)["tokens_total"]
-    with Client(server.grpc, timeout_s=60) as client, ThreadPoolExecutor(4) as pool:
+    with Client(server.grpc, timeout_s=60, retries=0) as client, ThreadPoolExecutor(4) as pool:
         told = list(pool.map(lambda _: tell(client, max_tokens=60), range(4)))
     tokens = sum(answer.completion_tokens for answer in told)
     until(lambda: metrics(server)["tokens_total"] == before + tokens, "all tokens are counted once")
@@ -137,7 +137,7 @@ def test_each_process_shows_its_own_numbers_which_add_up_to_the_models(server):
 
 def test_the_face_has_a_place_for_each_slot_of_both(server):
     assert sum(each.places for each in pulses(server, "llava").values()) == 32
-    with Client(server.grpc, timeout_s=60) as client, ThreadPoolExecutor(32) as pool:
+    with Client(server.grpc, timeout_s=60, retries=0) as client, ThreadPoolExecutor(32) as pool:
         told = list(pool.map(lambda _: tell(client, max_tokens=100), range(32)))
     assert [getattr(answer, "finish_reason", answer) for answer in told] == ["length"] * 32
 
@@ -147,8 +147,8 @@ def test_a_caller_who_leaves_the_face_frees_the_slot_in_the_process_that_has_it_
     before = by_instance(server, "cancelled_total")
     with (
         ThreadPoolExecutor(8) as pool,
-        Client(server.grpc, timeout_s=60) as stayer,
-        Client(server.grpc, timeout_s=1.0) as leaver,
+        Client(server.grpc, timeout_s=60, retries=0) as stayer,
+        Client(server.grpc, timeout_s=1.0, retries=0) as leaver,
     ):
         stay = [pool.submit(tell, stayer) for _ in range(2)]
         leave = [pool.submit(tell, leaver) for _ in range(4)]
@@ -163,7 +163,7 @@ def test_a_caller_who_leaves_the_face_frees_the_slot_in_the_process_that_has_it_
 
 
 def test_when_one_of_two_is_killed_everybody_hears_and_the_numbers_are_right_again(server):
-    with Client(server.grpc, timeout_s=30) as client, ThreadPoolExecutor(4) as pool:
+    with Client(server.grpc, timeout_s=30, retries=0) as client, ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(tell, client) for _ in range(4)]
         until(lambda: sum(by_instance(server, "slots_active").values()) == 4, "all are being answered")
         throwaway.stubs(server.process, "llava")[0].kill()

@@ -1,10 +1,10 @@
 """Python client of a Tritone server: transcribe, speak, align, ask, converse, embed, search, draw."""
 
-from tritone_client._calls import Request
-from tritone_client._chat import Chat
-from tritone_client._client import Client
-from tritone_client._embeddings import Match, TextTruncated
-from tritone_client._exceptions import (
+from tritone_client.calls.call import Request
+from tritone_client.calls.embeddings import TextTruncated
+from tritone_client.chat import AsyncChat, Chat
+from tritone_client.client import AsyncClient, Client
+from tritone_client.exceptions import (
     Cancelled,
     Error,
     InferenceFailed,
@@ -15,12 +15,12 @@ from tritone_client._exceptions import (
     RequestTimedOut,
     ServerUnavailable,
 )
-from tritone_client._heard import captions, heard
-from tritone_client._microphone import Turn, TurnDetector, blocks_of, turns
-from tritone_client._mock import MockTransport
-from tritone_client._search import ImageIndex
-from tritone_client._transport import GrpcTransport, Transport
-from tritone_client._types import (
+from tritone_client.heard import captions, heard
+from tritone_client.microphone import Turn, TurnDetector, blocks_of, turns
+from tritone_client.search.image_index import ImageIndex
+from tritone_client.transports.mock import MockTransport
+from tritone_client.transports.transport import AsyncTransport, Transport
+from tritone_client.types import (
     AlignedWord,
     Alignment,
     Answer,
@@ -31,10 +31,12 @@ from tritone_client._types import (
     ImageLike,
     ImageProgress,
     Latencies,
+    Match,
     Messages,
     Reply,
     ReplyChunk,
     Segment,
+    ServedModel,
     Speech,
     SpeechChunk,
     Transcript,
@@ -47,6 +49,9 @@ __all__ = [
     "Alignment",
     "Answer",
     "AnswerChunk",
+    "AsyncChat",
+    "AsyncClient",
+    "AsyncTransport",
     "AudioLike",
     "Cancelled",
     "Chat",
@@ -54,7 +59,6 @@ __all__ = [
     "Error",
     "GeneratedImage",
     "GeneratedImages",
-    "GrpcTransport",
     "ImageIndex",
     "ImageLike",
     "ImageProgress",
@@ -72,6 +76,7 @@ __all__ = [
     "Request",
     "RequestTimedOut",
     "Segment",
+    "ServedModel",
     "ServerUnavailable",
     "Speech",
     "SpeechChunk",

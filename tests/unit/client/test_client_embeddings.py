@@ -1,12 +1,22 @@
 """embed_text, embed_images, rank and ImageIndex over a transport that embeds by a rule one can follow by eye."""
 
+import asyncio
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tritone_client import Client, ImageIndex, InvalidInput, MockTransport, ServerUnavailable, TextTruncated
+from tritone_client import (
+    AsyncClient,
+    Client,
+    ImageIndex,
+    InvalidInput,
+    MockTransport,
+    ServerUnavailable,
+    TextTruncated,
+)
+from tritone_client.verbs.connection import IN_FLIGHT
 
 AXES = ("red", "green", "blue")
 
@@ -33,8 +43,8 @@ def transport():
 
 
 @pytest.fixture
-def client(transport):
-    return Client(transport=transport)
+def client(transport, connect):
+    return connect(transport=transport)
 
 
 def test_texts_come_back_in_order_as_one_array(client):
@@ -86,6 +96,49 @@ def test_what_is_no_text_is_named_before_anything_is_sent(client, transport):
 def test_a_text_that_was_cut_warns_with_its_place(client):
     with pytest.warns(TextTruncated, match=r"1 of 2 .*texts\[1\]"):
         client.embed_text(["red", "red " * 20])
+    with pytest.warns(TextTruncated, match=r"1 of 3 .*candidates\[1\]"):
+        client.rank("red", ["green", "red " * 20])
+
+
+def test_the_warning_is_of_the_callers_line_and_not_of_one_of_ours(transport):
+    with pytest.warns(TextTruncated) as warned:
+        Client(transport=transport).rank("red", ["green", "red " * 20])
+    assert warned[0].filename == __file__
+    with pytest.warns(TextTruncated) as warned:
+        asyncio.run(embed_one_that_is_cut(AsyncClient(transport=transport)))
+    assert warned[0].filename == __file__
+
+
+async def embed_one_that_is_cut(client):
+    await client.embed_text("red " * 20)
+
+
+def test_an_event_loop_has_as_many_in_flight(transport):
+    class Crowd(MockTransport):
+        most = now = 0
+
+        async def ainfer(self, request):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0)
+            self.now -= 1
+            return self.infer(request)
+
+    crowd = Crowd(answer)
+    assert asyncio.run(AsyncClient(transport=crowd).embed_text(["red"] * 300)).shape == (300, 3)
+    assert crowd.most == IN_FLIGHT
+
+
+def test_an_index_is_built_and_searched_on_an_event_loop(transport, tmp_path):
+    async def find():
+        client = AsyncClient(transport=transport)
+        index = await ImageIndex.abuild(client, tmp_path / "album", progress=False)
+        return index.skipped, await index.asearch(client, "blue", 1)
+
+    write(tmp_path / "album", one="red", two="blue", bad="broken")
+    skipped, [match] = asyncio.run(find())
+    assert skipped == {"bad.png": "no readable picture"}
+    assert match.candidate == tmp_path / "album" / "two.png"
 
 
 def test_rank_puts_the_best_first_whatever_the_candidates_are(client):
@@ -123,13 +176,13 @@ def test_an_index_of_another_checkpoint_is_refused(client, tmp_path):
         index.search(client, "red")
 
 
-def test_a_server_that_is_gone_ends_the_building(tmp_path):
+def test_a_server_that_is_gone_ends_the_building(connect, tmp_path):
     def gone(request):
         raise ServerUnavailable("nobody there")
 
     write(tmp_path / "album", one="red")
     with pytest.raises(ServerUnavailable, match="nobody there"):
-        ImageIndex.build(Client(transport=MockTransport(gone)), tmp_path / "album", progress=False)
+        ImageIndex.build(connect(transport=MockTransport(gone)), tmp_path / "album", progress=False)
 
 
 @pytest.mark.parametrize(("files", "named"), [({}, "has no"), ({"bad": "broken"}, "no readable")])

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tritone_client import InvalidInput, Speech
-from tritone_client._media import audio_bytes, image_bytes
+from tritone_client.media import audio_bytes, image_bytes
 
 TONE = (np.sin(np.arange(1600) * 0.1) * 0.5).astype(np.float32)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from unit.client.test_client_verbs import WAV, client_of, sent
+from unit.client.test_client_verbs import WAV, sent
 
 from tritone_client import AlignedWord, InferenceFailed, InvalidInput, ReplyChunk, Word, captions, heard
 
@@ -26,7 +26,7 @@ def turn() -> list[dict]:
     return [{**response, **COMMON} for response in TURN]
 
 
-def test_a_turn_comes_as_transcript_and_clauses_with_their_words():
+def test_a_turn_comes_as_transcript_and_clauses_with_their_words(client_of):
     client, requests = client_of(turn())
     first, second, last = client.converse_stream(b"question", b"png", voice="joe", seed=3)
     assert sent(requests[0]) == {"audio_bytes": [b"question"], "image_bytes": [b"png"], "voice": [b"joe"], "seed": [3]}
@@ -37,35 +37,35 @@ def test_a_turn_comes_as_transcript_and_clauses_with_their_words():
     assert (last.finish_reason, last.latencies.speak) == ("stop", 100.0)
 
 
-def test_a_silent_answer_is_asked_for():
+def test_a_silent_answer_is_asked_for(client_of):
     client, requests = client_of(turn())
     list(client.converse_stream(text="What?", aloud=False))
     assert sent(requests[0]) == {"text_input": [b"What?"], "modalities": [b"text"]}
 
 
-def test_a_turn_that_breaks_off_is_an_error():
+def test_a_turn_that_breaks_off_is_an_error(client_of):
     client, _ = client_of(turn()[:2])
     with pytest.raises(InferenceFailed, match="broke off"):
         list(client.converse_stream(text="What?"))
 
 
-def test_a_turn_is_spoken_or_typed():
+def test_a_turn_is_spoken_or_typed(client_of):
     client, _ = client_of(turn())
     with pytest.raises(InvalidInput, match="either audio or text"):
-        client.converse_stream()
+        list(client.converse_stream())
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [(0.0, ""), (0.15, "It"), (0.4, "It is,"), (0.7, "It is,"), (0.9, "It is, red."), (9, "It is, red.")],
 )
-def test_an_answer_is_cut_at_the_word_that_was_heard(seconds, text):
+def test_an_answer_is_cut_at_the_word_that_was_heard(client_of, seconds, text):
     client, _ = client_of(turn())
     chunks: list[ReplyChunk] = list(client.converse_stream(text="What?"))
     assert heard(chunks, seconds) == text
 
 
-def test_a_text_is_spoken_clause_by_clause():
+def test_a_text_is_spoken_clause_by_clause(client_of):
     clause = {"sampling_rate": 22_050, "audio_wav": WAV, "voice": "joe", **NO_WORDS}
     pieces = [{"index": i, "text": text, "audio": [0.5], **clause} for i, text in enumerate(("One.", "Two."))]
     client, requests = client_of(pieces)
@@ -76,7 +76,7 @@ def test_a_text_is_spoken_clause_by_clause():
     assert requests[0].model == "speak_stream"
 
 
-def test_another_format_is_asked_for_and_saved(tmp_path):
+def test_another_format_is_asked_for_and_saved(client_of, tmp_path):
     clause = {"audio": [0.5], "sampling_rate": 22_050, "audio_wav": WAV, "voice": "joe", **NO_WORDS}
     client, requests = client_of({**clause, "audio_bytes": b"ID3"})
     speech = client.speak("Hi.", response_format="mp3")
@@ -116,7 +116,7 @@ def test_chinese_captions_have_no_spaces():
     assert "图里有圆形。" in captions(words)
 
 
-def test_align_reads_words_scores_and_whether_they_match():
+def test_align_reads_words_scores_and_whether_they_match(client_of):
     words = {"word": ["Hello,", "world."], "start": [0.0, 0.5], "end": [0.25, 1.0], "score": [0.5, 0.25]}
     client, requests = client_of({**words, "matches": True, "duration": 1.5})
     alignment = client.align(b"flac", "Hello, world.")

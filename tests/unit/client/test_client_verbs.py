@@ -1,6 +1,7 @@
 """What each verb sends and how it reads the answer, through the transport that ships for such tests."""
 
 import json
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tritone_client import (
     TranscriptChunk,
     Word,
 )
-from tritone_client._media import audio_bytes
+from tritone_client.media import audio_bytes
 
 WAV = audio_bytes(np.array([0.0, 0.5, -0.5, 0.25]), 22_050)
 ANSWER = {"text_output": "它是红色的。", "finish_reason": "stop", "prompt_tokens": 90, "completion_tokens": 7}
@@ -30,11 +31,6 @@ PIECES = [
 ]
 
 
-def client_of(outputs) -> tuple[Client, list[Request]]:
-    transport = MockTransport(lambda request: outputs)
-    return Client(transport=transport), transport.requests
-
-
 def sent(request: Request) -> dict:
     """The inputs as plain lists, and each with its batch axis of one."""
     assert all(array.shape[0] == 1 for array in request.inputs.values())
@@ -42,12 +38,13 @@ def sent(request: Request) -> dict:
 
 
 def test_the_public_list_is_whole_and_sorted():
-    public = [name for name, value in vars(tritone_client).items() if not name.startswith("_")]
+    named = {name: value for name, value in vars(tritone_client).items() if not name.startswith("_")}
+    public = [name for name, value in named.items() if not isinstance(value, ModuleType)]
     assert sorted(tritone_client.__all__) == sorted(public)
     assert tritone_client.__all__ == sorted(tritone_client.__all__)
 
 
-def test_transcribe_sends_the_file_and_reads_text_and_segments():
+def test_transcribe_sends_the_file_and_reads_text_and_segments(client_of):
     client, requests = client_of(
         {
             "text": "Hello. 你好。",
@@ -76,7 +73,7 @@ def test_transcribe_sends_the_file_and_reads_text_and_segments():
     assert transcript.segments == (Segment(0.0, 1.0, "Hello."), Segment(1.5, 2.5, "你好。"))
 
 
-def test_silence_has_no_segments():
+def test_silence_has_no_segments(client_of):
     nothing = {name: [] for name in ("segment_start", "segment_end", "segment_text", "word", "word_start", "word_end")}
     client, _ = client_of({"text": "", "language": "en", "duration": 1.0, **nothing})
     assert client.transcribe(b"wav").segments == ()
@@ -95,7 +92,7 @@ CHUNK = {
 }
 
 
-def test_transcribe_stream_yields_the_stretches_in_order():
+def test_transcribe_stream_yields_the_stretches_in_order(client_of):
     last = CHUNK | {"text": "", "segment_start": [], "segment_end": [], "segment_text": []}
     client, requests = client_of(
         [CHUNK | {"index": 0, "end": 25.0, "is_final": False}, last | {"index": 1, "end": 40.0, "is_final": True}]
@@ -107,7 +104,7 @@ def test_transcribe_stream_yields_the_stretches_in_order():
     assert (second.text, second.end, second.is_final) == ("", 40.0, True)
 
 
-def test_a_transcript_that_breaks_off_is_an_error():
+def test_a_transcript_that_breaks_off_is_an_error(client_of):
     client, _ = client_of([CHUNK | {"index": 0, "end": 25.0, "is_final": False}])
     chunks = client.transcribe_stream(b"mp3")
     next(chunks)
@@ -115,13 +112,13 @@ def test_a_transcript_that_breaks_off_is_an_error():
         next(chunks)
 
 
-def test_a_wish_that_is_neither_true_nor_false_is_refused():
+def test_a_wish_that_is_neither_true_nor_false_is_refused(client_of):
     client, _ = client_of(CHUNK)
     with pytest.raises(InvalidInput, match="'word_timestamps' is 1, must be True or False"):
         client.transcribe(b"mp3", word_timestamps=1)
 
 
-def test_speak_sends_text_as_utf8_and_speed_as_float32():
+def test_speak_sends_text_as_utf8_and_speed_as_float32(client_of):
     client, requests = client_of(
         {"audio": [0.0, 0.5], "sampling_rate": 22_050, "audio_wav": WAV, "voice": "joe", **WORDS}
     )
@@ -134,7 +131,7 @@ def test_speak_sends_text_as_utf8_and_speed_as_float32():
     assert (speech.sampling_rate, speech.wav) == (22_050, WAV)
 
 
-def test_ask_sends_pictures_history_and_sampling():
+def test_ask_sends_pictures_history_and_sampling(client_of):
     client, requests = client_of(ANSWER)
     history = [{"role": "user", "content": "你好"}]
     sampling = {"temperature": 0.5, "top_p": 1, "top_k": 40, "repetition_penalty": 1.5, "seed": 3}
@@ -159,26 +156,26 @@ def test_ask_sends_pictures_history_and_sampling():
     assert (answer.prompt_tokens, answer.completion_tokens) == (90, 7)
 
 
-def test_options_that_are_not_given_are_not_sent():
+def test_options_that_are_not_given_are_not_sent(client_of):
     client, requests = client_of(ANSWER)
     client.ask("What?")
     assert sent(requests[0]) == {"text_input": [b"What?"]}
 
 
-def test_ask_stream_yields_the_pieces_and_says_when_it_ends():
+def test_ask_stream_yields_the_pieces_and_says_when_it_ends(client_of):
     client, requests = client_of(PIECES)
     chunks = list(client.ask_stream("What?", b"png", unit="clause"))
     assert chunks == [AnswerChunk("It is", None, 9, 2), AnswerChunk(" red.", "stop", 9, 4)]
     assert sent(requests[0]) == {"text_input": [b"What?"], "image_bytes": [b"png"], "stream_unit": [b"clause"]}
 
 
-def test_one_stop_string_may_be_given_by_itself():
+def test_one_stop_string_may_be_given_by_itself(client_of):
     client, requests = client_of(ANSWER)
     client.ask("What?", stop="。")
     assert sent(requests[0]) == {"text_input": [b"What?"], "stop": ["。".encode()]}
 
 
-def test_caption_asks_in_the_language_and_gives_the_text():
+def test_caption_asks_in_the_language_and_gives_the_text(client_of):
     client, requests = client_of(ANSWER)
     assert client.caption(b"png", language="zh") == "它是红色的。"
     assert sent(requests[0]) == {"text_input": ["请描述这张图。".encode()], "image_bytes": [b"png"]}
@@ -186,7 +183,7 @@ def test_caption_asks_in_the_language_and_gives_the_text():
         client.caption(b"png", language="fr")
 
 
-def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed():
+def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed(connect):
     outputs = [ANSWER, PIECES, Overloaded("full"), ANSWER]
 
     def handler(request):
@@ -196,7 +193,7 @@ def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed():
         return output
 
     transport = MockTransport(handler)
-    chat = Client(transport=transport).chat(system="Be short.", temperature=0.5)
+    chat = connect(transport=transport, retries=0).chat(system="Be short.", temperature=0.5)
     chat.ask("What shape?", b"one")
     assert "".join(chunk.text for chunk in chat.ask_stream("And this?", images=[b"two"])) == "It is red."
     with pytest.raises(Overloaded):
@@ -214,7 +211,7 @@ def test_a_chat_remembers_turns_and_pictures_but_no_turn_that_failed():
         chat.ask("?", b"a", images=[b"b"])
 
 
-def test_a_chat_forgets_a_turn_whose_stream_is_left():
+def test_a_chat_forgets_a_turn_whose_stream_is_left(client_of):
     client, _ = client_of(PIECES)
     chat = client.chat()
     stream = chat.ask_stream("What?")
@@ -223,7 +220,7 @@ def test_a_chat_forgets_a_turn_whose_stream_is_left():
     assert chat.messages == []
 
 
-def test_a_stream_that_breaks_off_is_an_error_and_no_short_answer():
+def test_a_stream_that_breaks_off_is_an_error_and_no_short_answer(client_of):
     client, _ = client_of(PIECES[:1])
     chunks = client.ask_stream("What?")
     assert next(chunks).text == "It is"
@@ -231,7 +228,7 @@ def test_a_stream_that_breaks_off_is_an_error_and_no_short_answer():
         next(chunks)
 
 
-def test_closing_a_stream_closes_the_transports_stream():
+def test_closing_a_stream_closes_the_transports_stream(connect):
     closed = []
 
     def pieces(request):
@@ -240,7 +237,7 @@ def test_closing_a_stream_closes_the_transports_stream():
         finally:
             closed.append(request.model)
 
-    chunks = Client(transport=MockTransport(pieces)).ask_stream("What?")
+    chunks = connect(transport=MockTransport(pieces)).ask_stream("What?")
     next(chunks)
     assert not closed
     chunks.close()
@@ -248,13 +245,13 @@ def test_closing_a_stream_closes_the_transports_stream():
 
 
 def test_a_stream_with_bad_input_is_refused_before_it_is_read():
-    client, requests = client_of(PIECES)
+    transport = MockTransport(lambda request: PIECES)
     with pytest.raises(InvalidInput):
-        client.ask_stream("What?", max_tokens=1.5)
-    assert requests == []
+        Client(transport=transport).ask_stream("What?", max_tokens=1.5)
+    assert transport.requests == []
 
 
-def test_converse_by_voice_reads_transcript_answer_and_speech():
+def test_converse_by_voice_reads_transcript_answer_and_speech(client_of):
     reply_outputs = {
         "transcript": "What color?",
         "duration": 1.5,
@@ -298,7 +295,7 @@ def test_converse_by_voice_reads_transcript_answer_and_speech():
         (lambda c: c.transcribe("no such file.wav"), "cannot be read"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_sent(call, words):
+def test_bad_input_is_refused_before_anything_is_sent(client_of, call, words):
     client, requests = client_of(ANSWER)
     with pytest.raises(InvalidInput) as caught:
         call(client)
@@ -306,7 +303,14 @@ def test_bad_input_is_refused_before_anything_is_sent(call, words):
     assert requests == []
 
 
-def test_each_request_has_its_own_id_and_the_clients_timeout_unless_given():
+def test_an_argument_that_no_verb_has_is_an_error_of_the_program(client_of):
+    client, requests = client_of(ANSWER)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'heat'; there are adapter, images"):
+        client.ask("What?", heat=0.5)
+    assert requests == []
+
+
+def test_each_request_has_its_own_id_and_the_clients_timeout_unless_given(client_of):
     client, requests = client_of(ANSWER)
     client.ask("What?")
     client.ask("What?")
@@ -319,7 +323,7 @@ def test_each_request_has_its_own_id_and_the_clients_timeout_unless_given():
 @pytest.mark.parametrize(
     "outputs", [{}, {**ANSWER, "text_output": b"\xff"}, {**ANSWER, "prompt_tokens": np.zeros((1, 0))}]
 )
-def test_an_answer_that_cannot_be_read_is_the_servers_fault(outputs):
+def test_an_answer_that_cannot_be_read_is_the_servers_fault(client_of, outputs):
     client, requests = client_of(outputs)
     with pytest.raises(InferenceFailed, match="cannot be read") as caught:
         client.ask("What?")
@@ -327,24 +331,24 @@ def test_an_answer_that_cannot_be_read_is_the_servers_fault(outputs):
     assert caught.value.model == "llava_answer"
 
 
-def test_an_error_of_the_handler_reaches_the_caller():
+def test_an_error_of_the_handler_reaches_the_caller(connect):
     def refuse(request):
         raise Overloaded("full", model=request.model)
 
     with pytest.raises(Overloaded, match="full"):
-        Client(transport=MockTransport(refuse)).ask("What?")
+        connect(transport=MockTransport(refuse), retries=0).ask("What?")
 
 
-def test_leaving_the_context_closes_the_transport():
+def test_leaving_the_context_closes_the_transport(connect):
     transport = MockTransport(lambda request: ANSWER)
-    with Client(transport=transport):
+    with connect(transport=transport):
         assert not transport.closed
     assert transport.closed
 
 
-def test_waiting_ends_when_the_server_is_ready_and_not_later_than_allowed():
+def test_waiting_ends_when_the_server_is_ready_and_not_later_than_allowed(connect):
     transport = MockTransport(lambda request: ANSWER, ready=False)
-    client = Client(transport=transport)
+    client = connect(transport=transport)
     assert not client.is_ready()
     with pytest.raises(ServerUnavailable, match=r"not ready after 0\.2 s: it answers, but is not ready"):
         client.wait_until_ready(timeout_s=0.2)

@@ -1,0 +1,1 @@
+"""Pictures that can be found by words or by a picture."""

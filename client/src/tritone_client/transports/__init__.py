@@ -1,0 +1,1 @@
+"""How requests travel. Only this room knows tritonclient, gRPC and HTTP."""

@@ -1,0 +1,1 @@
+"""The methods of the clients: build the call, send it."""
