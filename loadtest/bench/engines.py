@@ -23,9 +23,10 @@ from transformers import LlavaForConditionalGeneration
 
 from tritone import checkpoints
 from tritone.language.adapters import Adapters
+from tritone.language.checkpoint import Checkpoint
 from tritone.language.decoder import Decoder
 from tritone.language.engine import Engine
-from tritone.language.llava import Capacity, Checkpoint, Limits, Llava, Loading
+from tritone.language.llava import Capacity, Limits, Llava, Loading
 from tritone.language.token_stream import AnyEngine, Prompt
 from tritone.language.vllm import loading as vllm
 from tritone.media.image import encode_png

@@ -2,12 +2,14 @@
 
     python loadtest/bench/llava.py
 
-In this process: the engine against `generate`, alone and eight at a time, every answer exactly TOKENS long; the sides
-take turns, so that a machine whose speed drifts slows both. Over the server: descriptions, streamed and in one
+In this process: the engine against `generate`, alone and eight at a time, and eight answers that a grammar holds to
+JSON against eight free ones; every answer exactly TOKENS long; the sides take turns, so that a machine whose speed
+drifts slows both. Over the server: descriptions, streamed and in one
 response, at concurrency 1 and 8. Tokens/s count prompts and pictures as time, not as tokens.
 """
 
 import asyncio
+import json
 import statistics
 import threading
 import time
@@ -37,6 +39,10 @@ from tritone_client import Client
 CROWD = 8
 TOKENS = 64  # of each answer in this process
 QUESTION = "Describe the picture."
+# JSON that is not whole within TOKENS.
+THING = {"type": "object", "properties": {"colour": {"type": "string"}, "count": {"type": "integer"}}}
+THINGS = {"type": "array", "minItems": TOKENS, "items": {**THING, "required": ["colour", "count"]}}
+RESPONSE_FORMAT = json.dumps({"type": "json_schema", "json_schema": {"name": "things", "schema": THINGS}})
 LIMITS = Limits(max_characters=1000, max_pictures=1, max_image_bytes=2**20, max_pixels=10**6, max_tokens=TOKENS)
 
 
@@ -56,7 +62,9 @@ class InProcess:
         folder = checkpoints.path("llava")
         self.model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
         llava = Llava.load(folder, "cpu", LIMITS)
-        self.prompts = [llava.prepare(QUESTION, [picture]).prompt for picture in pictures(CROWD)]
+        shown = pictures(CROWD)
+        self.prompts = [llava.prepare(QUESTION, [picture]).prompt for picture in shown]
+        self.held = [llava.prepare(QUESTION, [picture], response_format=RESPONSE_FORMAT).prompt for picture in shown]
         llava.close()
         self.engine = Engine(Decoder(self.model, Adapters(), CROWD), eos=(), prefill_chunk=256)
 
@@ -98,6 +106,7 @@ class InProcess:
             "engine, 1": (self.answer, one),
             f"generate, batch of {CROWD}": (self.generate, crowd),
             f"engine, {CROWD} at once": (self.answer, crowd),
+            f"engine, {CROWD} at once, JSON": (self.answer, self.held),
         }
         times: dict[str, list[float]] = {name: [] for name in sides}
         for _ in track(range(rounds + 1), "in this process", console=console, transient=True):
@@ -202,6 +211,8 @@ def table_of_speeds(speeds: dict[str, float], rounds: int) -> Table:
     table.add_row(f"generate, batch of {CROWD}", f"{batch:.0f}", "generate, 1", f"{batch / alone:.2f}")
     table.add_row(f"engine, {CROWD} at once", f"{crowd:.0f}", f"generate, batch of {CROWD}", f"{crowd / batch:.2f}")
     table.add_row("", "", "engine, 1", f"{crowd / speeds['engine, 1']:.2f}")
+    held = f"engine, {CROWD} at once, JSON"
+    table.add_row(held, f"{speeds[held]:.0f}", f"engine, {CROWD} at once", f"{speeds[held] / crowd:.2f}")
     return table
 
 

@@ -24,12 +24,13 @@ from random import Random
 import numpy as np
 import psutil
 import typer
+from refusals import patient_stream
 from rich.console import Console
 from rich.table import Table
 
 from tritone.server.background import serve
 from tritone.vision.shapes import draw_scene, render
-from tritone_client import Client, Overloaded, Speech
+from tritone_client import Client, Speech
 
 QUESTIONS = (
     "What is in this picture?",
@@ -68,16 +69,6 @@ def listen(chunks: Iterator[Speech | None]) -> Turn:
     return Turn(first, waited, whole, max(buffered - whole, 0.0))
 
 
-def patient(ask: Callable[[], Iterator[Speech | None]]) -> Iterator[Speech | None]:
-    """An answer's chunks; who is refused asks again when he is told, while his clock goes on."""
-    while True:
-        try:
-            yield from ask()
-            return
-        except Overloaded as refusal:
-            time.sleep(refusal.retry_after_s or 0.1)
-
-
 def work(server: psutil.Process) -> float:
     """Seconds that the server's processes have computed, spread over all processors."""
     times = [each.cpu_times() for each in (server, *server.children(recursive=True))]
@@ -109,11 +100,11 @@ def main(turns: int = 24) -> None:
 
         def stream(number: int) -> Turn:
             asked = questions[number % 4], pictures[number % 8]
-            return listen(patient(lambda: (chunk.speech for chunk in client.converse_stream(*asked))))
+            return listen(patient_stream(lambda: (chunk.speech for chunk in client.converse_stream(*asked))))
 
         def unary(number: int) -> Turn:
             asked = questions[number % 4], pictures[number % 8]
-            return listen(patient(lambda: (client.converse(*asked).speech for _ in range(1))))
+            return listen(patient_stream(lambda: (client.converse(*asked).speech for _ in range(1))))
 
         def converse(number: int) -> Turn:
             time.sleep(spoken[number % 4].duration)

@@ -11,9 +11,9 @@ from gpu.copies import copy_rate
 from gpu.llava import EOS, answers, config, prompt
 from gpu.measuring import Card, Report, cudnn_attention
 from tritone.language.adapters import Adapters
+from tritone.language.choosing.sampling import Sampler, Sampling, choose
 from tritone.language.decoder import Decoder
 from tritone.language.engine import Engine
-from tritone.language.sampling import Sampler, Sampling, choose
 
 PART = "graphs"
 

@@ -13,9 +13,9 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from gpu.copies import copy_rate
 from gpu.measuring import GIB, Card, Report, cudnn_attention
 from tritone.language.adapters import Adapters
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.decoder import Decoder
 from tritone.language.engine import Engine
-from tritone.language.sampling import Sampling
 from tritone.language.token_stream import Prompt
 
 PART = "llava"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.errors import InvalidInput, TritoneError
+from tritone.language import conversation
 from tritone.media import audio
 from tritone.overlap import in_order
 from tritone.speech.reading import clauses, markdown
@@ -37,6 +38,8 @@ class Limits:
 
     ahead: int  # clauses thought but not yet sent
     max_lead_s: float  # seconds of sound sent but not yet played
+    max_characters: int = 16_000  # of all turns together
+    max_sounds: int = 16  # in `messages`
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class Voice:
     voice: str
     speed: float
     aloud: bool
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked, in words."""
+
+    transcript: str
+    duration: float  # seconds of it that were said aloud
+    inputs: Row  # of `llava`
 
 
 @dataclass(frozen=True)
@@ -85,23 +97,22 @@ class Assistant:
         reason to end.
 
         Args:
-            audio_bytes or text_input: the question; a text passes as its own transcript.
+            audio_bytes or text_input: the question; a text passes as its own transcript. Without both it is the last
+                turn of `messages`.
             modalities: "text", or "text" and "audio" for an answer aloud.
-            question: `image_bytes`, `messages` and what else `llava` takes.
+            question: `image_bytes`, `messages` and what else `llava` takes; what messages say aloud is heard.
         """
         manner = Voice(voice, float(speed), "audio" in _checked(modalities))
         started = time.monotonic()
-        spoken = {"audio_bytes": audio_bytes, "text_input": text_input, "language": language, "task": ""}
-        heard = await self._call("transcribe", spoken, HEARD)
-        transcript, duration = str(heard["text"][0], "utf-8"), float(heard["duration"][0])
-        hear_ms = _ms_since(started)
-        common = {"duration": duration, "hear_ms": hear_ms}
+        asked = await self._listen(audio_bytes, text_input, language, question)
+        transcript, hear_ms = asked.transcript, _ms_since(started)
+        common = {"duration": asked.duration, "hear_ms": hear_ms}
         nothing = Piece("", "" if transcript.strip() else "stop", 0, 0, 0.0)
         yield _row(0, nothing, 0.0, transcript=transcript, elapsed_ms=hear_ms, **common)
         if not transcript.strip():
             return  # silence: there is no question
         index, begin, first_sound = 1, 0.0, 0.0
-        async with aclosing(self._pieces(transcript, question, manner)) as pieces:
+        async with aclosing(self._pieces(asked.inputs, manner)) as pieces:
             async for piece in pieces:
                 yield _row(index, piece, begin, transcript="", elapsed_ms=_ms_since(started), **common)
                 begin += len(piece.sound) / piece.sampling_rate
@@ -109,9 +120,52 @@ class Assistant:
                 index += 1
                 await self._wait_for_listener(first_sound + begin)
 
-    async def _pieces(self, transcript: str, question: Row, manner: Voice) -> AsyncGenerator[Piece, None]:
+    async def _listen(self, audio_bytes: bytes | None, text_input: str | None, language: str, inputs: Row) -> Question:
+        """The question, whether it was said, written, or stands at the end of `messages`."""
+        messages = inputs.get("messages") or ""
+        is_last_turn = audio_bytes is None and text_input is None and bool(messages)
+        last, duration = "", 0.0
+        if is_last_turn or '"input_audio"' in messages:
+            turns = await asyncio.to_thread(conversation.read, messages, self._limits.max_characters)
+            if is_last_turn:
+                conversation.check_ends_with_question(turns)
+            turns, duration = await self._hear_all(turns, language)
+            inputs = {**inputs, "messages": await asyncio.to_thread(conversation.written, turns)}
+            last = " ".join(turns[-1].texts) if turns else ""
+        if is_last_turn:
+            return Question(last, duration, inputs)
+        transcript, duration = await self._hear(audio_bytes, text_input, language)
+        return Question(transcript, duration, {**inputs, "text_input": transcript})
+
+    async def _hear_all(
+        self, turns: Sequence[conversation.Message], language: str
+    ) -> tuple[list[conversation.Message], float]:
+        """The turns with words for everything said, and how many seconds the last one speaks."""
+        sounds = conversation.sounds(turns)
+        if len(sounds) > self._limits.max_sounds:
+            raise InvalidInput(f"messages hold {len(sounds)} sounds, the limit is {self._limits.max_sounds}")
+
+        async def hear(sound: conversation.File) -> tuple[str, float]:
+            try:
+                return await self._hear(sound.data, None, language)
+            except TritoneError as error:
+                raise error.renamed("audio_bytes", sound.name) from error
+
+        async with aclosing(in_order(_each(sounds), hear, self._limits.ahead)) as all_:
+            heard = [each async for each in all_]
+        last = len(heard) - len(conversation.sounds(turns[-1:]))
+        words = conversation.heard(turns, iter([text for text, _ in heard]))
+        return words, sum(seconds for _, seconds in heard[last:])
+
+    async def _hear(self, audio_bytes: bytes | None, text_input: str | None, language: str) -> tuple[str, float]:
+        """What is said, and its seconds."""
+        spoken = {"audio_bytes": audio_bytes, "text_input": text_input, "language": language, "task": ""}
+        heard = await self._call("transcribe", spoken, HEARD)
+        return str(heard["text"][0], "utf-8"), float(heard["duration"][0])
+
+    async def _pieces(self, inputs: Row, manner: Voice) -> AsyncGenerator[Piece, None]:
         """The clauses of the answer, in order, spoken."""
-        inputs = {**question, "text_input": transcript, "stream_unit": "clause"}
+        inputs = {**inputs, "stream_unit": "clause"}
         async with aclosing(
             in_order(self._think(inputs), lambda p: self._speak(p, manner), self._limits.ahead)
         ) as all_:
@@ -163,6 +217,11 @@ class Assistant:
         lead = sound_ends - time.monotonic() - self._limits.max_lead_s
         if lead > 0:
             await asyncio.sleep(lead)
+
+
+async def _each(items: Sequence[conversation.File]) -> AsyncGenerator[conversation.File, None]:
+    for item in items:
+        yield item
 
 
 def _row(index: int, piece: Piece, begin: float, **common: Any) -> Row:

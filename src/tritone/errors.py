@@ -8,9 +8,17 @@ TritoneError
 Anything else is a defect of ours: INTERNAL, logged once, without the caller's words, picture or sound.
 """
 
+from typing import Self
+
 
 class TritoneError(Exception):
     """An error whose message is written for the caller."""
+
+    def renamed(self, name: str, other: str) -> Self:
+        """This error, told of `other` where another model, or another function, knew the input as `name`."""
+        message = str(self)
+        self.args = (message.replace(name, other) if name in message else f"{other}: {message}",)
+        return self
 
 
 class InvalidInput(TritoneError):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import mmap
 import os
 import secrets
@@ -20,16 +21,20 @@ import struct
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 BEAT_S = 0.5
 LISTED_S = 0.25
 DRAINING = "draining"  # the file whose existence tells all doors to refuse new requests: the server is stopping
 TOKEN = "token"  # noqa: S105  # the file's name
+FACTS = ".facts"  # behind the name of a pulse: the file in which that process says what its model offers
+ENSEMBLES = "ensembles"  # the file in which `tritone serve` says which steps each ensemble has
 FOLDER = "TRITONE_PULSE"
+MARKS = "TRITONE_MARKS"  # names the request parameters by which Triton's front ends mark what is no `generate` request
 DEVICE_FAILED = 70  # exit code, EX_SOFTWARE of sysexits.h
 
 # Each field but the last is eight aligned bytes, which processors read and write whole.
@@ -103,6 +108,29 @@ def processes(where: Path, model: str) -> frozenset[str]:
     return frozenset(name for name in names if not is_dead(where, name)) or names
 
 
+def facts(where: Path) -> dict[str, dict[str, Any]]:
+    """What the models of living processes say that they offer, by the model's name; see `Heart.tell`.
+
+    An ensemble has no process: it is there, and offers nothing of its own, while all its steps are.
+    """
+    told: dict[str, dict[str, Any]] = {}
+    for file in _files(where, "*"):
+        said = file.with_name(file.name + FACTS)
+        # Not told, or just removed.
+        with contextlib.suppress(FileNotFoundError):
+            if not is_dead(where, file.name):
+                told.setdefault(_model_of(file.name), json.loads(said.read_text("utf-8")))
+    with contextlib.suppress(FileNotFoundError):  # a bare tritonserver has none
+        ensembles = json.loads((where / ENSEMBLES).read_text("utf-8"))
+        told |= {name: {} for name, steps in ensembles.items() if told.keys() >= set(steps)}
+    return told
+
+
+def tell_ensembles(where: Path, steps: Mapping[str, Sequence[str]]) -> None:
+    """Say which ensembles are served, and the models that each needs; before any model asks."""
+    (where / ENSEMBLES).write_text(json.dumps({name: list(needed) for name, needed in steps.items()}), "utf-8")
+
+
 def is_dead(where: Path, name: str) -> bool:
     """Whether the process of that pulse has ended, a zombie included."""
     try:
@@ -136,10 +164,14 @@ def _read(file: Path) -> Pulse | None:
 
 
 def _pulse(name: str, alive: bool, page: bytes) -> Pulse:
-    model, pid, _ = name.rsplit(".", 2)
+    _, pid, _ = name.rsplit(".", 2)
     *numbers, ill = _LAYOUT.unpack_from(page)
     said = ill.rstrip(b"\0").decode("utf-8", "replace")
-    return Pulse(model.partition("#")[0], int(pid), alive, *numbers, said)  # type: ignore[call-arg]
+    return Pulse(_model_of(name), int(pid), alive, *numbers, said)  # type: ignore[call-arg]
+
+
+def _model_of(name: str) -> str:
+    return name.rsplit(".", 2)[0].partition("#")[0]
 
 
 class Pages:
@@ -228,6 +260,12 @@ class Heart:
             yield
         finally:
             self.set("executing_since", 0.0)
+
+    def tell(self, facts: dict[str, Any]) -> None:
+        """Say what this process's model offers, in JSON's values, instead of what it said before: see `facts`."""
+        draft = self.where / f".{self.name}{FACTS}"
+        draft.write_text(json.dumps(facts, ensure_ascii=False), encoding="utf-8")
+        draft.replace(self.where / f"{self.name}{FACTS}")  # whole or not at all
 
     def fail(self, reason: str) -> None:
         """This process is ill for good."""

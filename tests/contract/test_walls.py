@@ -55,7 +55,11 @@ def test_only_serving_and_its_parts_and_the_models_know_pb_utils():
 
 
 def test_only_the_transports_know_tritonclient():
-    knowing = {path.parent.name for path in files("client/src/**/*.py") if imports(path) & {"tritonclient", "grpc"}}
+    knowing = {
+        path.parent.name
+        for path in files("client/src/**/*.py")
+        if imports(path) & {"tritonclient", "grpc", "httpx", "tenacity"}
+    }
     assert knowing == {"transports"}
 
 

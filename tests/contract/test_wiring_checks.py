@@ -59,3 +59,20 @@ def test_a_wrong_wire_is_seen(tmp_path, file, old, new, fault):
     before = FILES.get(file, "")
     assert old in before
     assert fault in all_faults(write(tmp_path, {**FILES, file: before.replace(old, new, 1)}))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ('"text"', '"ear_wav"', "parrot: 'ear_wav' of step 'ear' goes on as 'heard': it may be base64, or no file"),
+        ('"text"', '"audio"', "parrot: 'audio' of step 'ear' goes on as 'heard': JSON goes without it"),
+    ],
+)
+def test_files_never_go_from_step_to_step(tmp_path, old, new, fault):
+    """`binary` reaches every step: only what leaves the server may be encoded."""
+    outputs = FILES[EAR].replace(
+        'name: "text"', 'name: "ear_wav" data_type: TYPE_STRING dims: [ 1 ] }, { name: "audio"'
+    )
+    wires = PARROT.replace(f"output_map {{ key: {old}", f"output_map {{ key: {new}")
+    assert wires != PARROT
+    assert fault in all_faults(write(tmp_path, {**FILES, EAR: outputs, WIRES: wires}))

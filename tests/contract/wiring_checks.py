@@ -7,6 +7,8 @@ from typing import Any
 from contract.repositories import Served
 from tritonclient.grpc.model_config_pb2 import DataType
 
+from tritone.serving.tensors import BINARY, NUMBERS
+
 End = tuple[str, Any]  # where a wire ends, in words, and the tensor there
 
 
@@ -23,6 +25,8 @@ def wiring_faults(ensemble: Served, models: Mapping[str, Served]) -> Iterator[st
     for step in known:
         yield from _step_faults(ensemble, step, models[step.model_name])
     yield from _wire_faults(ensemble, known, models)
+    for step in known:
+        yield from _file_faults(ensemble, step, models[step.model_name])
 
 
 def _step_faults(ensemble: Served, step: Any, served: Served) -> Iterator[str]:
@@ -39,6 +43,19 @@ def _step_faults(ensemble: Served, step: Any, served: Served) -> Iterator[str]:
         yield f"{where} takes batches of {config.max_batch_size}, the ensemble {ensemble.config.max_batch_size}"
     if config.model_transaction_policy.decoupled and not ensemble.name.endswith("_stream"):
         yield f"{where} is decoupled, so the ensemble cannot be called by unary infer"
+
+
+def _file_faults(ensemble: Served, step: Any, served: Served) -> Iterator[str]:
+    """What a caller's parameter `binary`, which reaches every step, may change never goes on to another step."""
+    files = [tensor.name for tensor in served.config.output if tensor.name.endswith(BINARY)]
+    inner = {wire for each in ensemble.config.ensemble_scheduling.step for wire in each.input_map.values()}
+    outer = {tensor.name for tensor in ensemble.config.output}
+    for key, wire in step.output_map.items():
+        goes = f"{ensemble.name}: '{key}' of step '{step.model_name}' goes on as '{wire}'"
+        if key in files and wire in inner:
+            yield f"{goes}: it may be base64, or no file"
+        if files and key in NUMBERS and wire in inner | outer:
+            yield f"{goes}: JSON goes without it"
 
 
 def _wire_faults(ensemble: Served, steps: list[Any], models: Mapping[str, Served]) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """LLaVA's engine behind the real server: its gauges, callers who leave, and a crowd of every kind of request."""
 
 import io
+import json
+import queue
 import re
 import time
 import urllib.request
@@ -8,7 +10,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+import numpy as np
 import pytest
+import tritonclient.grpc
 
 from tritone.vision.shapes import draw_scene, render
 from tritone_client import Client, InvalidInput, Overloaded, RequestTimedOut
@@ -146,6 +150,44 @@ def test_two_hundred_mixed_requests_at_concurrency_16_are_all_answered(server, c
     assert after["failed_total"] == before["failed_total"] == 0
     assert after["finished_total"] - before["finished_total"] >= 120
     assert client.ask(QUESTION, red).text == alone[QUESTION]
+
+
+def infer(server, model, types, **inputs):
+    """All responses of a model, each output's one value by name."""
+    asked = []
+    for name, value in inputs.items():
+        array = np.array([[value]], {"BOOL": bool, "INT32": np.int32}.get(types.get(name), object))
+        asked.append(tritonclient.grpc.InferInput(name, [1, 1], types.get(name, "BYTES")))
+        asked[-1].set_data_from_numpy(array)
+    found = queue.Queue()
+    with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
+        client.start_stream(lambda result, error: found.put(error or result))
+        client.async_stream_infer(model, asked, enable_empty_final_response=True)
+        while True:
+            result = found.get(timeout=30)
+            if isinstance(result, Exception):
+                raise result
+            response = result.get_response()
+            if response.outputs:
+                yield {each.name: result.as_numpy(each.name)[0] for each in response.outputs}
+            if response.parameters["triton_final_response"].bool_param:
+                return
+
+
+def test_answers_in_json_with_log_probabilities_by_every_door(server, red):
+    schema = {"enum": ["The circle is blue.", "The circle is red.", "圆形是红色的。"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+    asked = {"text_input": QUESTION.encode(), "image_bytes": red, "response_format": json.dumps(wanted).encode()}
+    types = {"logprobs": "BOOL", "top_logprobs": "INT32"}
+    for model in ("llava", "llava_answer"):
+        responses = list(infer(server, model, types, **asked, logprobs=True, top_logprobs=3))
+        text = "".join(response["text_output"][0].decode() for response in responses)
+        assert json.loads(text) == "The circle is red."
+        told = [token for response in responses for token in json.loads(response["logprobs_content"][0])]
+        assert b"".join(bytes(token["bytes"]) for token in told).decode() == text
+        assert responses[-1]["image_tokens"][0] == 64
+    aloud = list(infer(server, "voice_assistant_stream", types, **asked))
+    assert json.loads("".join(row["text_output"][0].decode() for row in aloud)) == "The circle is red."
 
 
 def test_caption_and_chat(client, red):

@@ -22,6 +22,8 @@ class Behaviour:
 
     def __init__(self) -> None:
         self.requests = []
+        self.ids = []
+        self.timeouts = []  # microseconds
         self.metadata = []
         self.refusals = []
         self.busy = threading.Event()
@@ -56,6 +58,8 @@ class Triton(Behaviour, service_pb2_grpc.GRPCInferenceServiceServicer):
 
     def _hear(self, request, context):
         self.requests.append(request)
+        self.ids.append(request.id)
+        self.timeouts.append(request.parameters["timeout"].int64_param)
         self.metadata.append(dict(context.invocation_metadata()))
         return request.raw_input_contents[0][4:].decode()
 

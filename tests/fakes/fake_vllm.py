@@ -30,9 +30,9 @@ class MultiModalKwargsItems:
         return {"image": list(inputs["pixel_values"])}
 
 
-def output(ids, reason=None):
+def output(ids, reason=None, logprobs=None):
     """A RequestOutput."""
-    return SimpleNamespace(outputs=[SimpleNamespace(token_ids=ids, finish_reason=reason)])
+    return SimpleNamespace(outputs=[SimpleNamespace(token_ids=ids, finish_reason=reason, logprobs=logprobs)])
 
 
 class AsyncLLM:
@@ -81,7 +81,10 @@ def modules(llms):
 
     here = {
         "vllm": {"SamplingParams": SimpleNamespace, "AsyncEngineArgs": SimpleNamespace},
-        "vllm.sampling_params": {"RequestOutputKind": RequestOutputKind},
+        "vllm.sampling_params": {
+            "RequestOutputKind": RequestOutputKind,
+            "StructuredOutputsParams": SimpleNamespace,
+        },
         "vllm.inputs": {
             "tokens_input": lambda ids: {"type": "token", "prompt_token_ids": ids},
             "mm_input": lambda ids, items, hashes, places: {

@@ -14,7 +14,7 @@ from tritonclient.grpc import model_config_pb2
 from tritone import pulse
 
 ONE_RESPONSE = {
-    *("audio_decoder", "image_decoder", "clip_image_processor", "clip_image_encoder", "clip_tokenizer"),
+    *("audio_decoder", "image_decoder", "clip_image_processor", "clip_image_encoder", "clip_tokenizer", "catalog"),
     *("clip_text_encoder", "forced_aligner", "sd_text_encoder", "sd_unet", "sd_vae_decoder", "sd_vae_encoder"),
 }
 REPOSITORY = Path(__file__).parents[2] / "model_repository"

@@ -1,5 +1,7 @@
 """The real model.py files of Stable Diffusion under a fake `pb_utils`, with a small random checkpoint."""
 
+import base64
+
 import numpy as np
 import pytest
 import tiny_diffusion
@@ -8,6 +10,7 @@ from server.asking import INVALID, UNAVAILABLE, plug
 from server.conftest import Served
 
 from tritone.checkpoints import VARIABLE
+from tritone.media.image import encode_png
 
 PARTS = ("sd_text_encoder", "sd_unet", "sd_vae_decoder", "sd_vae_encoder", "image_decoder", "stable_diffusion")
 
@@ -58,6 +61,27 @@ def test_a_bad_wish_fails_alone(house):
     [error] = bad
     assert error.error().code() == INVALID
     assert "height is 65" in error.error().message()
+
+
+def test_a_picture_and_its_mask_may_come_as_text_and_a_broken_mask_is_named_as_one(house):
+    models = house()
+    model = models["text_to_image"]
+    files = [encode_png(np.full((32, 32, 3), grey, np.uint8)) for grey in (90, 255)]
+    url = b"data:image/png;base64," + base64.b64encode(files[1])
+    written, plain, broken, cut = (
+        wish(model, image_bytes=[image], mask_bytes=[mask])
+        for image, mask in [
+            (base64.b64encode(files[0]), url),
+            files,
+            (files[0], base64.b64encode(files[1])[:-3]),
+            (files[0], files[1][:-30]),
+        ]
+    )
+    [[written], [plain], [broken], [cut]] = model.execute(written, plain, broken, cut)
+    assert np.array_equal(written["image"], plain["image"])
+    assert broken.error().message().startswith("mask_bytes is broken base64")
+    assert cut.error().message().startswith("mask_bytes")
+    assert {broken.error().code(), cut.error().code()} == {INVALID}
 
 
 def test_the_safety_checkers_objection_is_an_error_that_says_so(house):

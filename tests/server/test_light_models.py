@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 HEAVY = ("torch", "torchvision", "torchaudio", "transformers", "diffusers", "TTS", "librosa", "scipy", "sklearn")
 LIGHT = {
     *("audio_decoder", "image_decoder", "clip_tokenizer", "clip_image_processor", "llava_answer", "speak_answer"),
-    *("speak_stream", "transcribe", "transcribe_stream", "voice_assistant_stream", "text_to_image"),
+    *("catalog", "speak_stream", "transcribe", "transcribe_stream", "voice_assistant_stream", "text_to_image"),
 }
 # The last one has no network of its own: its loop is diffusers' schedulers, which compute in torch.
 WITH_TORCH = {
@@ -37,6 +37,7 @@ WORK = {
     "clip_tokenizer": ANSWERS.format("text=['a red circle']"),
     "clip_image_processor": ANSWERS.format("image_bytes=[PICTURE]"),
     "image_decoder": ANSWERS.format("image_bytes=[PICTURE]"),
+    "catalog": ANSWERS.format("model=['']"),
     "audio_decoder": ANSWERS.format("audio_bytes=[RECORDING]"),
     **dict.fromkeys(["transcribe", "transcribe_stream"], LISTENS),
 }

@@ -1,5 +1,6 @@
 """Each real model.py that looks at pictures, with the tiny checkpoints, under a fake `pb_utils`."""
 
+import base64
 import io
 import json
 import time
@@ -23,6 +24,56 @@ def test_pictures_keep_their_pixels_and_a_bad_one_fails_alone(serve):
     assert bad.error().code() == INVALID
 
 
+@pytest.mark.parametrize("name", ["image_decoder", "clip_image_processor"])
+def test_pictures_may_come_as_text_and_a_broken_one_fails_alone(serve, name):
+    model, file = serve(name), png(("red", "circle"))
+    [output] = model.outputs[:1]
+    texts = [file, base64.b64encode(file), b"data:;base64," + base64.encodebytes(file)]
+    broken = [base64.b64encode(file)[:-1], b"https://example.com/cat.png", b"data:image/png,x"]
+    [right, *same], errors = (
+        model.execute(*(model.request(image_bytes=[each]) for each in each_kind)) for each_kind in (texts, broken)
+    )
+    assert all(np.array_equal(right[output], other[output]) for other in same)
+    sentences = ["broken base64 of", "a URL, and this server fetches none", "a data URL without ';base64'"]
+    for error, sentence in zip(errors, sentences, strict=True):
+        assert error.error().code() == INVALID
+        assert message(error).startswith(f"image_bytes is {sentence}")
+
+
+def test_the_size_of_text_is_held_against_the_models_own_limit(serve):
+    decoder = serve("image_decoder", max_bytes="1000")
+    text = base64.b64encode(bytes(1_001))
+    [response] = decoder.execute(decoder.request(image_bytes=[text]))
+    assert message(response) == "image_bytes has 1,001 bytes, the limit is 1,000 bytes"
+
+
+def chat(*parts):
+    return json.dumps([{"role": "developer", "content": "Be short."}, {"role": "user", "content": list(parts)}])
+
+
+def test_openais_messages_alone_are_a_question_to_the_unary_face(serve):
+    plug(llava=serve("llava"))
+    face = serve("llava_answer")
+    url = "data:image/jpeg;base64," + base64.b64encode(png(("yellow", "star"))).decode()
+    picture = {"type": "image_url", "image_url": {"url": url, "detail": "high"}}
+    sound = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
+    ask = {"type": "text", "text": "What color is it?"}
+    answers = face.execute(
+        face.request(messages=[chat(picture, ask)]),
+        face.request(messages=[chat(picture, sound)]),
+        face.request(messages=[chat(picture, ask)], text_input=["图里的星形是什么颜色？"]),
+        face.request(),
+    )
+    [seen], [unheard], [chinese], [unasked] = answers
+    assert "yellow" in seen["text_output"][0].decode()
+    assert "黄" in chinese["text_output"][0].decode()
+    assert message(unheard).startswith("the last turn of messages has no words")
+    assert message(unasked).startswith("text_input is missing, and messages do not end with a user's turn")
+    [[deaf]] = face.execute(face.request(messages=[chat(sound, ask)]))
+    assert message(deaf) == "messages at 1.content.0.input_audio: llava cannot hear; ask voice_assistant_stream"
+    assert {response.error().code() for response in (unheard, unasked, deaf)} == {INVALID}
+
+
 def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
     llava = serve("llava")
     picture = png(("red", "circle"))
@@ -39,6 +90,36 @@ def test_llava_streams_pieces_that_join_to_the_whole_answer(serve):
         assert [piece["finish_reason"][0] for piece in responses[-1:]] == [b"stop"]
         assert all(piece["finish_reason"][0] == b"" for piece in responses[:-1])
     assert len(pieces) > len(whole) == 1
+
+
+def test_llava_answers_in_json_and_tells_how_likely_its_words_were(serve):
+    llava, answer = serve("llava"), serve("llava_answer")
+    plug(llava=llava)
+    schema = {"enum": ["The circle is blue.", "The circle is red.", "圆形是绿色的。"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    inputs = {
+        "text_input": ["What color is the circle?"],
+        "image_bytes": [[png(("red", "circle"))]],
+        "response_format": [json.dumps(wanted)],
+        "logprobs": [True],
+        "top_logprobs": [2],
+    }
+    [pieces] = llava.execute(llava.request(**inputs))
+    [whole] = answer.execute(answer.request(**inputs))
+    for responses in (pieces, whole):
+        text = "".join(piece["text_output"][0].decode() for piece in responses)
+        assert json.loads(text) == "The circle is red."
+        told = [token for piece in responses for token in json.loads(piece["logprobs_content"][0])]
+        assert b"".join(bytes(token["bytes"]) for token in told).decode() == text
+        assert {len(token["top_logprobs"]) for token in told} == {2}
+        assert {int(piece["image_tokens"][0]) for piece in responses} == {64}
+    [refused], [silent] = llava.execute(
+        llava.request(text_input=["Hello."], response_format=['{"type": "xml"}']),
+        llava.request(text_input=["Hello."], stream_unit=["none"]),
+    )
+    assert refused.error().code() == INVALID
+    assert "response_format at the start: Input tag 'xml'" in message(refused)
+    assert (silent["logprobs_content"][0], silent["image_tokens"][0]) == (b"", 0)
 
 
 def test_llava_shows_its_engine_on_the_metrics_page(serve):

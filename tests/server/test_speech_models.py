@@ -1,7 +1,10 @@
 """Each real model.py that hears or speaks, with the tiny checkpoints, under a fake `pb_utils`."""
 
+import base64
 import dataclasses
 import io
+import json
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,8 @@ from server.asking import INVALID, message, plug, png, wav, words
 from tritone.media.audio import SAMPLING_RATE
 
 SENTENCES = ("The quick brown fox jumps over the lazy dog.", "There are two circles in the picture.", "Good morning.")
+SEGMENT = ("start", "end", "tokens", "seek", "temperature", "avg_logprob", "compression_ratio", "no_speech_prob")
+FIRST_TIME = 50_363  # <|0.00|> of tiny.en
 SPOKEN = Path(__file__).parents[2] / "docs" / "demo_answer.wav"
 
 
@@ -28,6 +33,45 @@ def test_sounds_of_different_length_come_back_to_their_callers_and_a_bad_one_fai
     assert np.abs(half["audio"] - tone(0.5)).max() < 1e-3
     assert other["duration"] == pytest.approx(2.5)
     assert bad.error().code() == INVALID
+
+
+def test_sounds_may_come_as_text_and_a_broken_one_fails_alone(serve):
+    decoder, file = serve("audio_decoder", max_bytes="20000"), wav(tone(0.5))
+    texts = [file, base64.b64encode(file), b"data:image/png;base64," + base64.encodebytes(file)]
+    broken = [base64.b64encode(file)[:-1], b"file:///etc/passwd", base64.b64encode(wav(tone(1.0)))]
+    [right, *same], errors = (
+        decoder.execute(*(decoder.request(audio_bytes=[each]) for each in each_kind)) for each_kind in (texts, broken)
+    )
+    assert all(np.array_equal(right["audio"], other["audio"]) for other in same)
+    sentences = ["is broken base64 of", "is a URL, and this server", "has 32,044 bytes, the limit is 20,000 bytes"]
+    for error, sentence in zip(errors, sentences, strict=True):
+        assert message(error).startswith(f"audio_bytes {sentence}")
+
+
+def test_an_openai_chat_is_heard_seen_and_answered_aloud_in_one_call(serve):
+    """Sounds and pictures within messages, nothing beside them."""
+    models = ("audio_decoder", "whisper", "transcribe", "llava", "tts")
+    plug(**{name: serve(name) for name in models})
+    assistant, tts = serve("voice_assistant_stream"), serve("tts")
+    [[question]] = tts.execute(tts.request(text=["What color is the circle?"]))
+    data = base64.b64encode(question["audio_wav"][0]).decode()
+    url = "data:image/png;base64," + base64.b64encode(png(("red", "circle"))).decode()
+    parts = [
+        {"type": "image_url", "image_url": {"url": url}},
+        {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}},
+    ]
+    deaf = {"type": "input_audio", "input_audio": {"data": base64.b64encode(b"no sound at all").decode()}}
+    chunks, [error] = assistant.execute(
+        *(assistant.request(messages=[json.dumps([{"role": "user", "content": each}])]) for each in (parts, [deaf]))
+    )
+    assert words(chunks[0]["transcript"][0].decode()) == words("What color is the circle?")
+    assert chunks[0]["duration"][0] > 1.0
+    assert "".join(chunk["text_output"][0].decode() for chunk in chunks) == "The circle is red."
+    transcribe = serve("transcribe")
+    [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[chunks[-1]["audio_wav"][0]]))
+    assert words(heard["text"][0].decode()) == words("The circle is red.")
+    assert error.error().code() == INVALID
+    assert message(error).startswith("messages at 0.content.0.input_audio is no readable WAV")
 
 
 @pytest.mark.parametrize("seconds", [0.0, 60.5])
@@ -61,7 +105,7 @@ def test_speech_is_the_same_alone_and_among_others_and_comes_back_word_for_word(
         ({"speed": [9.0]}, "9"),
         ({"voice": ["nobody"]}, "nobody"),
         ({"language": ["tlh"]}, "tlh"),
-        ({"response_format": ["aac"]}, "'aac', it must be one of wav, flac, mp3, opus"),
+        ({"response_format": ["wma"]}, "'wma', it must be one of wav, flac, mp3, opus, aac, pcm"),
     ],
 )
 def test_a_wish_that_the_voice_cannot_grant_is_named(serve, inputs, named):
@@ -97,6 +141,7 @@ def test_windows_of_many_users_come_back_to_their_callers(serve):
         ({"language": ["zh"]}, "zh"),
         ({"task": ["sing"]}, "sing"),
         ({"duration": [31.0]}, "31"),
+        ({"temperature": [2.0]}, "temperature is 2, it must be from 0 to 1"),
         ({"initial_prompt": ["<|endoftext|>"]}, "endoftext"),
     ],
 )
@@ -132,6 +177,37 @@ def test_transcribe_says_what_its_decoder_says_and_hears_nothing_where_nothing_i
     assert silent[0]["duration"] == pytest.approx(1.0)
 
 
+def test_a_multilingual_checkpoint_translates_into_english_and_an_english_one_says_its_name(serve):
+    tts = serve("tts")
+    [[french]] = tts.execute(tts.request(text=["Je voudrais une tasse de café."], language=["fr"]))
+    sound, answers = french["audio_wav"][0], {}
+    for checkpoint in ("whisper_multilingual", "whisper"):
+        plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper", checkpoint=checkpoint))
+        transcribe = serve("transcribe", checkpoint=checkpoint)
+        requests = [transcribe.request(audio_bytes=[sound], task=[task]) for task in ("transcribe", "translate")]
+        answers[checkpoint] = [answer for [answer] in transcribe.execute(*requests)]
+    original, english = answers["whisper_multilingual"]
+    assert "café" in words(original["text"][0].decode())
+    assert (original["language"][0], english["language"][0]) == (b"fr", b"fr")  # the language that was spoken
+    assert "coffee" in words(english["text"][0].decode())
+    refused = answers["whisper"][1]
+    assert refused.error().code() == INVALID
+    assert message(refused) == "task 'translate' needs a multilingual checkpoint; 'whisper' transcribes English only"
+
+
+@pytest.mark.parametrize("response_format", ["wav", "flac", "mp3", "opus", "aac", "pcm"])
+def test_speech_of_every_format_is_heard_as_the_same_words(serve, response_format):
+    plug(audio_decoder=serve("audio_decoder"), whisper=serve("whisper"))
+    tts, transcribe = serve("tts"), serve("transcribe")
+    [[spoken]] = tts.execute(tts.request(text=[SENTENCES[0]], response_format=[response_format]))
+    sound = spoken["audio_bytes"][0]
+    if response_format == "pcm":
+        sound = wav(np.frombuffer(sound, "<i2"), int(spoken["sampling_rate"][0]))
+    [[heard]] = transcribe.execute(transcribe.request(audio_bytes=[sound]))
+    assert words(heard["text"][0].decode()) == words(SENTENCES[0])
+    assert heard["duration"][0] == pytest.approx(len(spoken["audio"]) / spoken["sampling_rate"][0], abs=0.15)
+
+
 def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     """Three sentences with long pauses between them: two windows, the same words alone, in a stream, with times."""
     tts = serve("tts")
@@ -146,6 +222,16 @@ def test_a_long_recording_is_heard_whole_and_in_pieces(serve):
     assert words(whole["text"][0].decode()) == words(" ".join(SENTENCES))
     assert len(whole["word"]) == len(words(" ".join(SENTENCES)))
     assert len(whole["word_start"]) == len(whole["word_end"]) == len(whole["word"])
+    for heard in (whole, *pieces):  # silent stretches too
+        assert {len(heard[f"segment_{name}"]) for name in SEGMENT} == {len(heard["segment_text"])}
+    starts = [0, *np.cumsum([len(each) / SAMPLING_RATE + 14 for each in sounds])[:2]]
+    assert whole["segment_seek"] == pytest.approx([100 * max(0, start - 0.5) for start in starts], abs=50)
+    assert all(json.loads(tokens)[0] >= FIRST_TIME for tokens in whole["segment_tokens"])
+    assert (whole["segment_avg_logprob"] > -1).all()
+    assert (whole["segment_avg_logprob"] < 0).all()
+    assert ((whole["segment_no_speech_prob"] > 0) & (whole["segment_no_speech_prob"] < 0.6)).all()
+    text = whole["segment_text"][0]
+    assert whole["segment_compression_ratio"][0] == pytest.approx(len(text) / len(zlib.compress(text)))
     second = whole["word"].tolist().index(b"There")
     assert whole["word_start"][second] == pytest.approx(len(sounds[0]) / SAMPLING_RATE + 14, abs=0.7)
     assert [piece["index"][0] for piece in pieces] == list(range(len(pieces)))

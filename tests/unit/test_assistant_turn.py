@@ -1,6 +1,8 @@
 """A turn of the assistant: transcript first, clauses in order while the next is thought, and always the text."""
 
 import asyncio
+import base64
+import json
 import time
 from contextlib import aclosing
 
@@ -12,6 +14,7 @@ from tritone.errors import InvalidInput, TritoneError
 
 CLAUSES = ["The circle is red, ", "the star is blue, ", "and that is all."]
 RATE = 1_000
+BROKEN = base64.b64encode(b"no sound")
 
 
 class Refused(TritoneError):
@@ -24,12 +27,15 @@ class Models:
     def __init__(self, clauses=CLAUSES, heard="What is it?", think_s=0.0, speak_s=0.0, refuse="~") -> None:
         self.clauses, self.heard, self.think_s, self.speak_s, self.refuse = clauses, heard, think_s, speak_s, refuse
         self.calls: list[tuple[str, dict]] = []
+        self.sounds: dict[bytes, str] = {}  # what is heard, of each that is not `heard`
         self.stopped = False
 
     async def call(self, model, inputs, outputs):
         self.calls.append((model, inputs))
         if model == "transcribe":
-            text = inputs["text_input"] or self.heard
+            if inputs["audio_bytes"] == BROKEN:
+                raise Refused("audio_bytes is no readable WAV file")
+            text = inputs["text_input"] or self.sounds.get(inputs["audio_bytes"], self.heard)
             return {"text": np.array([text.encode()], object), "duration": np.float32([1.5])}
         await asyncio.sleep(self.speak_s)
         if self.refuse in inputs["text"]:
@@ -77,6 +83,14 @@ def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
     assert (asked["text_input"], asked["stream_unit"], asked["max_tokens"]) == ("What is it?", "clause", 9)
     assert asked["image_bytes"] == [b"png"]
     assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
+
+
+def test_what_the_answer_is_to_look_like_reaches_the_language_model() -> None:
+    models = Models(clauses=['{"答案": "红色的圆形", ', '"sure": true}'])
+    wanted = '{"type": "json_object"}'
+    rows = answer(models, text_input="什么？", response_format=wanted, modalities=["text"])
+    assert [inputs["response_format"] for model, inputs in models.calls if model == "llava"] == [wanted]
+    assert "".join(row["text_output"] for row in rows) == '{"答案": "红色的圆形", "sure": true}'
 
 
 def test_clauses_that_come_together_are_spoken_one_by_one() -> None:
@@ -170,3 +184,74 @@ def test_the_voice_does_not_run_far_ahead_of_its_listener() -> None:
     started = time.monotonic()
     answer(models, text_input="What?", max_lead_s=0.6)
     assert 1.3 < time.monotonic() - started < 2.5  # all but 0.6 s of 2 s was played
+
+
+def sound(data: bytes) -> dict:
+    return {"type": "input_audio", "input_audio": {"data": data.decode(), "format": "wav"}}
+
+
+def test_an_openai_chat_alone_is_heard_and_answered() -> None:
+    """Nothing but messages: each sound stands as its words, and the last turn is the question."""
+    models = Models()
+    first, last, picture = b"UklGAAAA", b"UklGAAAB", {"type": "image_url", "image_url": {"url": "data:,"}}
+    models.sounds = {first: "图里有什么？", last: "and what color?"}
+    messages = [
+        {"role": "developer", "content": "Be short."},
+        {"role": "user", "content": [picture, sound(first)]},
+        {"role": "assistant", "content": "一个圆形。"},
+        {"role": "user", "content": [{"type": "text", "text": "Good,"}, sound(last)]},
+    ]
+    rows = answer(models, messages=json.dumps(messages), language="zh")
+    assert rows[0]["transcript"] == "Good, and what color?"
+    assert rows[0]["duration"] == 1.5  # of the last turn alone
+    assert "".join(row["text_output"] for row in rows) == "".join(CLAUSES)
+    heard = [inputs for model, inputs in models.calls if model == "transcribe"]
+    assert [inputs["audio_bytes"] for inputs in heard] == [first, last]
+    assert {inputs["language"] for inputs in heard} == {"zh"}
+    asked = dict(models.calls)["llava"]
+    assert asked.get("text_input") is None
+    assert [turn["content"] for turn in json.loads(asked["messages"])] == [
+        "Be short.",
+        [picture, {"type": "text", "text": "图里有什么？"}],
+        "一个圆形。",
+        [{"type": "text", "text": "Good,"}, {"type": "text", "text": "and what color?"}],
+    ]
+
+
+def test_sounds_of_earlier_turns_are_heard_beside_a_question_of_its_own() -> None:
+    models = Models()
+    models.sounds = {b"UklGAAAA": "What shape is it?"}
+    history = [{"role": "user", "content": [sound(b"UklGAAAA")]}, {"role": "assistant", "content": "A star."}]
+    rows = answer(models, text_input="What color?", messages=json.dumps(history))
+    assert (rows[0]["transcript"], rows[0]["duration"]) == ("What color?", 1.5)
+    asked = dict(models.calls)["llava"]
+    assert asked["text_input"] == "What color?"
+    assert json.loads(asked["messages"])[0]["content"] == [{"type": "text", "text": "What shape is it?"}]
+
+
+def test_messages_without_sounds_pass_as_they_came() -> None:
+    models = Models()
+    messages = ' [{"role": "user", "content": "Hello"}] '
+    answer(models, audio_bytes=b"sound", messages=messages)
+    assert dict(models.calls)["llava"]["messages"] == messages
+
+
+def test_silence_in_the_last_turn_is_no_question() -> None:
+    models = Models(heard="")
+    [row] = answer(models, messages=json.dumps([{"role": "user", "content": [sound(b"UklGAAAA")]}]))
+    assert (row["transcript"], row["finish_reason"]) == ("", "stop")
+    assert "llava" not in dict(models.calls)
+
+
+@pytest.mark.parametrize(
+    ("messages", "sentence"),
+    [
+        ([{"role": "user", "content": [sound(BROKEN)]}], "messages at 0.content.0.input_audio is no readable WAV"),
+        ([{"role": "assistant", "content": "Hi."}], "messages do not end with a user's turn"),
+        ([{"role": "user", "content": [sound(b"UklG")] * 17}], "messages hold 17 sounds, the limit is 16"),
+        ([{"role": "user", "content": [{"type": "input_audio"}]}], "input_audio: Field required"),
+    ],
+)
+def test_a_conversation_that_cannot_be_heard_says_why(messages, sentence) -> None:
+    with pytest.raises(TritoneError, match=sentence):
+        answer(Models(), messages=json.dumps(messages))

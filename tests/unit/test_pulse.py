@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -43,6 +44,22 @@ def test_a_pulse_says_what_its_process_does(tmp_path):
     assert after.last_success == 0.0
     heart.succeeded()
     assert only(tmp_path).last_success == pytest.approx(time.monotonic(), abs=5)
+
+
+def test_a_model_says_what_it_offers_as_long_as_its_process_lives(tmp_path):
+    heart, silent = Heart("讲", tmp_path), Heart("silent", tmp_path)
+    assert pulse.facts(tmp_path) == {}
+    heart.tell({"voices": ["乔", "joe"]})
+    heart.tell({"voices": ["乔"]})
+    assert pulse.facts(tmp_path) == {"讲": {"voices": ["乔"]}}
+    pulse.tell_ensembles(tmp_path, {"face": ["讲"], "incomplete": ["讲", "silent"]})
+    assert pulse.facts(tmp_path) == {"讲": {"voices": ["乔"]}, "face": {}}
+    told, dead = tmp_path / f"{heart.name}{pulse.FACTS}", tmp_path / "gone.1.pulse"
+    dead.write_bytes((tmp_path / silent.name).read_bytes())
+    shutil.copy(told, f"{dead}{pulse.FACTS}")
+    assert set(pulse.facts(tmp_path)) == {"讲", "face"}
+    pulse.remove_dead(tmp_path)
+    assert [file.name for file in tmp_path.glob(f"*{pulse.FACTS}")] == [told.name]
 
 
 def test_it_beats_by_itself(tmp_path):

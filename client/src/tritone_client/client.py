@@ -10,7 +10,7 @@ from tritone_client.verbs.speech import AsyncSpeechVerbs, SpeechVerbs
 
 
 class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
-    """A Tritone server, called over gRPC. Threads may share one client.
+    """A Tritone server, called over gRPC or HTTP. Threads may share one client.
 
     >>> with Client("localhost:8001") as client:
     ...     print(client.ask("What is in this picture?", image="cat.png").text)
@@ -20,8 +20,8 @@ class Client(SpeechVerbs, ConversationVerbs, EmbeddingVerbs, ImageVerbs):
     see `Error`.
 
     Args:
-        url: where the server answers: "localhost:8001", "grpc://…", "grpcs://…" (with TLS); or several such addresses
-            of one scheme, which are asked in turn.
+        url: where the server answers: "localhost:8001", "grpc://…", "grpcs://…" (with TLS), "http://…" or "https://…";
+            or several such addresses of one scheme, which are asked in turn.
         transport: what carries the requests instead, such as `MockTransport`.
         options: see `Connecting`: time-out, retries, TLS, token, metadata.
     """

@@ -6,15 +6,14 @@ detector is WebRTC's, from the package extra `microphone`.
 
 from __future__ import annotations
 
-import wave
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
 
 from tritone_client.exceptions import InvalidInput
 
@@ -125,8 +124,7 @@ def blocks_of(path: str | PathLike[str], block_s: float = 0.1) -> Iterator[Sampl
 
     Raises: InvalidInput: another kind of file.
     """
-    with wave.open(str(Path(path))) as file:
-        if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+    with soundfile.SoundFile(path) as file:
+        if (file.channels, file.subtype) != (1, "PCM_16"):
             raise InvalidInput(f"{path} must be a mono WAV file of 16-bit samples")
-        while block := file.readframes(int(block_s * file.getframerate())):
-            yield np.frombuffer(block, np.int16)
+        yield from file.blocks(int(block_s * file.samplerate), dtype="int16")

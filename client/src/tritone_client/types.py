@@ -2,7 +2,6 @@
 
 import io
 import os
-import wave
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +9,22 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import soundfile
+from PIL import Image
 
 
-class PillowImage(Protocol):
-    """The part of `PIL.Image.Image` that is needed here, so that Pillow need not be installed."""
+class FileLike(Protocol):
+    """A file that is open for reading, or anything else that gives its bytes."""
 
-    def save(self, fp: Any, format: str | None = None) -> None:
-        """Write the picture, encoded."""
+    def read(self) -> bytes:
+        """All that is left."""
 
 
-# A path, the encoded bytes of a file, or samples: float −1..1 or int16, (n_samples,) or (n_samples, n_channels).
-AudioLike = str | os.PathLike[str] | bytes | npt.NDArray[Any]
-# A path, the encoded bytes of a file, a Pillow image, or pixels: uint8 (height, width, 3), RGB.
-ImageLike = str | os.PathLike[str] | bytes | PillowImage | npt.NDArray[np.uint8]
+# A path, the encoded bytes of a file, a file object, or samples: float −1..1 or int16, (n_samples,) or (n_samples,
+# n_channels).
+AudioLike = str | os.PathLike[str] | bytes | FileLike | npt.NDArray[Any]
+# A path, the encoded bytes of a file, a file object, a Pillow image, or pixels: uint8 (height, width, 3), RGB.
+ImageLike = str | os.PathLike[str] | bytes | FileLike | Image.Image | npt.NDArray[np.uint8]
 # Earlier turns of a conversation in OpenAI's shape: {"role": "user", "content": "What is this?"}.
 Messages = Sequence[Mapping[str, Any]]
 
@@ -105,14 +107,13 @@ class Speech:
         Raises: ValueError: any other kind of file.
         """
         try:
-            with wave.open(io.BytesIO(wav)) as file:
-                layout = (file.getnchannels(), file.getsampwidth())
-                rate, frames = file.getframerate(), file.readframes(file.getnframes())
-        except (wave.Error, EOFError) as error:
+            with soundfile.SoundFile(io.BytesIO(wav)) as file:
+                if (file.channels, file.subtype) != (1, "PCM_16"):
+                    kind = f"{file.channels} channels of {file.subtype}"
+                    raise ValueError(f"the WAV file has {kind}, must be 1 of PCM_16")
+                return cls(file.read(dtype="float32"), file.samplerate, wav)
+        except soundfile.LibsndfileError as error:
             raise ValueError(f"not a WAV file: {error}") from error
-        if layout != (1, 2):
-            raise ValueError(f"the WAV file has {layout[0]} channels of {layout[1]} bytes, must be 1 of 2")
-        return cls(np.frombuffer(frames, "<i2").astype(np.float32) / 2**15, rate, wav)
 
     @property
     def duration(self) -> float:

@@ -15,8 +15,10 @@ class TritonPythonModel:
 
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
-        self.encoder = ImageEncoder.load(checkpoints.path(settings.checkpoint), self.triton.device, settings.dtype)
+        folder = checkpoints.path(settings.checkpoint)
+        self.encoder = ImageEncoder.load(folder, self.triton.device, settings.dtype)
         self.triton.probe(self.encoder.warm_up)
+        self.triton.tell(checkpoint=folder.name, width=self.encoder.width)
 
     def execute(self, requests):
         return self.triton.run_batched(requests, self.encoder.prepare, self._encode)

@@ -26,6 +26,7 @@ class TritonPythonModel:
         self.processor = ImageProcessor.load(checkpoints.path(settings.checkpoint), settings.backend)
         self.worker = Worker(self._process_all)
         self.triton.watch(self.worker.fault)
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._process)

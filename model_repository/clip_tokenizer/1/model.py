@@ -19,6 +19,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         self.triton.open_passage("clip_text_encoder", settings.max_wait_s)
         self.tokenizer = Tokenizer.load(checkpoints.path(settings.checkpoint), settings.max_characters)
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.run_each(requests, lambda text: asdict(self.tokenizer.tokenize(text)))

@@ -24,6 +24,7 @@ class TritonPythonModel:
         self.triton.open_door(settings, lambda audio, **_: float(audio.size))
         self.worker = Worker(self.aligner.align, settings.at_a_time)
         self.triton.watch(self.worker.fault)
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._align)

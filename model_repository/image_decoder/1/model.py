@@ -17,6 +17,7 @@ class TritonPythonModel:
         self.triton.open_door(settings)
         self.worker = Worker(self._decode_all)
         self.triton.watch(self.worker.fault)
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._decode)

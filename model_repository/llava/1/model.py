@@ -47,6 +47,7 @@ class TritonPythonModel:
         self.triton.probe(self.llava.say_something)
         at_once = settings.at_once or self.llava.engine.statistics.slots
         self.triton.open_door(settings.model_copy(update={"at_once": at_once}))
+        self.triton.tell(checkpoint=folder.name, **self.llava.facts())
 
     def execute(self, requests):
         self.triton.stream(requests, self._answer)

@@ -5,13 +5,17 @@ from contextlib import aclosing
 from tritone import serving
 from tritone.serving import bls
 
-OUTPUTS = ("text_output", "finish_reason", "prompt_tokens", "completion_tokens")
+OUTPUTS = (
+    *("text_output", "finish_reason", "prompt_tokens", "image_tokens", "completion_tokens"),
+    "logprobs_content",
+)
 
 
 class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
         self.triton.open_door(self.triton.settings(serving.DoorSettings))
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._answer)

@@ -13,6 +13,7 @@ class TritonPythonModel:
     def initialize(self, args):
         self.triton = serving.Model(args)
         self.triton.open_door(self.triton.settings(serving.DoorSettings), estimates.characters)
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._speak)

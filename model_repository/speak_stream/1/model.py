@@ -24,6 +24,7 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         self.settings = self.triton.settings(Settings)
         self.triton.open_door(self.settings, estimates.characters)
+        self.triton.tell()
 
     def execute(self, requests):
         self.triton.stream(requests, self._speak)

@@ -49,6 +49,7 @@ class TritonPythonModel:
             Defaults(s.default_steps, s.default_guidance_scale, s.default_scheduler),
             Path(s.styles) if s.styles else None,
         )
+        self.triton.tell(checkpoint=folder.name, **self.generator.facts())
 
     def execute(self, requests):
         self.triton.stream(requests, self.generator.generate)

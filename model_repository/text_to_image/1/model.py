@@ -21,6 +21,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         folder = checkpoints.path(settings.checkpoint)
         self.triton.open_door(settings, estimates.picture_steps(folder, settings.default_steps))
+        self.triton.tell()
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._draw)

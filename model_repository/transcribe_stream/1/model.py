@@ -17,6 +17,7 @@ class TritonPythonModel:
         settings = self.triton.settings(Settings)
         self.triton.open_door(settings, estimates.seconds_of_sound)
         self.listener = Listener.load(settings.checkpoint, bls.call, settings.max_windows)
+        self.triton.tell(**self.listener.facts())
 
     def execute(self, requests):
         self.triton.stream(requests, self.listener.stream)

@@ -28,6 +28,7 @@ class TritonPythonModel:
         self.triton.watch(self.worker.fault)
         self.triton.open_door(settings, estimates.characters)
         self.triton.probe(lambda: self._speak("One."))
+        self.triton.tell(checkpoint=voices[0].name, response_formats=list(audio.FILE_FORMATS), **self.speaker.facts())
 
     def execute(self, requests):
         return self.triton.answer_later(requests, self._speak)

@@ -7,6 +7,8 @@ from tritone.serving import bls, estimates
 class Settings(serving.DoorSettings):
     ahead: int
     max_lead_s: float
+    max_characters: int
+    max_sounds: int
 
 
 class TritonPythonModel:
@@ -16,8 +18,8 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         self.triton.open_door(settings, estimates.seconds_of_sound)
-        limits = Limits(settings.ahead, settings.max_lead_s)
-        self.assistant = Assistant(bls.call, bls.call_stream, limits)
+        self.assistant = Assistant(bls.call, bls.call_stream, settings.part(Limits))
+        self.triton.tell()
 
     def execute(self, requests):
         self.triton.stream(requests, self.assistant.answer)

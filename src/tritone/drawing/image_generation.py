@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,19 @@ import torch
 from tritone.drawing.call_joining import JoinedCalls
 from tritone.drawing.diffusion_networks import PromptTokenizer
 from tritone.drawing.prompts import optimise, read_styles
-from tritone.drawing.stable_diffusion import Checkpoint, Decoded, Limits, Networks, Pixels, Posterior, check, denoise
-from tritone.errors import InvalidInput
+from tritone.drawing.stable_diffusion import (
+    MULTIPLE,
+    SCHEDULERS,
+    Checkpoint,
+    Decoded,
+    Limits,
+    Networks,
+    Pixels,
+    Posterior,
+    check,
+    denoise,
+)
+from tritone.errors import InvalidInput, TritoneError
 from tritone.media.image import encode_png
 
 
@@ -53,6 +64,18 @@ class ImageGenerator:
         self.networks, self.decode_image = networks, decode_image
         self.limits, self.defaults = limits, defaults
         self.styles = read_styles(styles)
+
+    def facts(self) -> dict[str, Any]:
+        """What is offered, in JSON's values; sides in pixels, each a multiple of `side_multiple`."""
+        return {
+            **asdict(self.limits),
+            "default_side": self.checkpoint.default_side,
+            "side_multiple": MULTIPLE,
+            "default_steps": self.defaults.steps,
+            "default_scheduler": self.defaults.scheduler,
+            "schedulers": list(SCHEDULERS),
+            "styles": list(self.styles.styles),
+        }
 
     async def generate(
         self,
@@ -95,7 +118,7 @@ class ImageGenerator:
             seed=secrets.randbelow(2**32) if seed is None else int(seed),
             scheduler=scheduler or self.defaults.scheduler,
             image=None if image_bytes is None else await self.decode_image(image_bytes),
-            mask=None if mask_bytes is None else await self.decode_image(mask_bytes),
+            mask=None if mask_bytes is None else await self._decode_mask(mask_bytes),
             strength=_decimal(strength),
         )
         async for progress in denoise(job, self.checkpoint, self.networks):
@@ -114,6 +137,12 @@ class ImageGenerator:
             "prompt_tokens": tokens,
             "truncated_text": cut,
         }
+
+    async def _decode_mask(self, mask_bytes: bytes) -> Pixels:
+        try:
+            return await self.decode_image(mask_bytes)
+        except TritoneError as error:
+            raise error.renamed("image_bytes", "mask_bytes") from error
 
     async def _decode(self, latents: Any) -> Pixels:
         decoded: Decoded = await self.networks.decode_latents(latents)

@@ -18,10 +18,10 @@ import torch
 
 from tritone import device
 from tritone.errors import Unavailable
+from tritone.language.choosing.sampling import Sampler, choose
 from tritone.language.decoder import Decoder
 from tritone.language.engine_statistics import Statistics
 from tritone.language.eyes import Eyes
-from tritone.language.sampling import Sampler, choose
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
 from tritone.priority import step_back
 from tritone.transfers import put
@@ -134,7 +134,7 @@ class Engine:
                 self._closed = True
                 left = [*(row.answer for row in (*self._decoding, *self._reading)), *self._waiting]
                 self._waiting.clear()
-            deliver([(answer, -1, "", end) for answer in left])
+            deliver([Event(answer, -1, error=end) for answer in left])
 
     @torch.inference_mode()
     def _work(self) -> None:
@@ -273,7 +273,7 @@ class Engine:
         events: list[Event] = []
         for row, token in zip(rows, choose(logits, [row.sampler for row in rows]), strict=True):
             if token < 0:
-                self._fail([row], ArithmeticError("the network's output is not finite"))
+                self._fail([row], row.sampler.fault or ArithmeticError("the network's output is not finite"))
                 continue
             row.token, row.count = token, row.count + 1
             reason: Reason = ""
@@ -284,7 +284,7 @@ class Engine:
             if row.count == 1:
                 self.statistics.first_tokens += 1
                 self.statistics.first_token_s += time.monotonic() - row.answer.started
-            events.append((row.answer, token, reason, None))
+            events.append(Event(row.answer, token, reason, logprob=row.sampler.logprob))
             if reason:
                 self.statistics.finished += 1
                 self._remove(row)
@@ -294,7 +294,7 @@ class Engine:
 
     def _fail(self, rows: Sequence[_Row], error: Exception) -> None:
         """Answer first: on a device that is lost, freeing the slots fails too, and ends this thread."""
-        deliver([(row.answer, -1, "", error) for row in rows])
+        deliver([Event(row.answer, -1, error=error) for row in rows])
         for row in rows:
             if row in self._decoding or row in self._reading:
                 self.statistics.failed += 1

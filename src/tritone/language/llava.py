@@ -9,22 +9,26 @@ import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from PIL import Image
-from transformers import GenerationConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import LlavaForConditionalGeneration
 
 from tritone.cuda_graphs import capture_on
 from tritone.errors import InvalidInput, NotServed
 from tritone.language import conversation
 from tritone.language.adapters import Adapters
 from tritone.language.chat_template import ChatTemplate
-from tritone.language.conversation import Message
+from tritone.language.checkpoint import Checkpoint
+from tritone.language.choosing.grammar import Grammar, Vocabulary
+from tritone.language.choosing.logprobs import Content
+from tritone.language.choosing.response_format import schema_of
+from tritone.language.choosing.sampling import Sampling
+from tritone.language.conversation import File, Message
 from tritone.language.decoder import Decoder
 from tritone.language.detokenizer import Detokenizer, Unit
 from tritone.language.engine import Engine
-from tritone.language.sampling import Sampling
 from tritone.language.token_stream import AnyEngine, Prompt
 from tritone.media import image as images
 from tritone.precision import quantization_config, torch_dtype
@@ -96,25 +100,9 @@ class Piece:
     text: str
     finish_reason: str
     prompt_tokens: int
+    image_tokens: int  # of the prompt, those of pictures
     completion_tokens: int
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a folder says besides the weights."""
-
-    folder: Path
-    config: LlavaConfig
-    processor: LlavaProcessor
-    eos: frozenset[int]  # tokens that end an answer
-
-    @classmethod
-    def read(cls, folder: Path) -> "Checkpoint":
-        """Raises: NotServed: a checkpoint of another kind, or one without an end-of-text token."""
-        _check_kind(folder)
-        config = LlavaConfig.from_pretrained(folder, local_files_only=True)
-        processor = LlavaProcessor.from_pretrained(folder, local_files_only=True)
-        return cls(folder, config, processor, _end_of_text(folder, config, processor))
+    logprobs_content: str = ""  # of the tokens that begin in `text`, OpenAI's `logprobs.content` as JSON, if asked for
 
 
 class Llava:
@@ -131,7 +119,8 @@ class Llava:
         self.processor, self.engine, self.limits, self.adapters = checkpoint.processor, engine, limits, adapters
         self._eos = checkpoint.eos
         self._template = ChatTemplate(self.processor)
-        self._controls = _controls(self.processor)
+        self._controls = checkpoint.controls
+        self._vocabulary = Vocabulary(self.processor.tokenizer, checkpoint.vocabulary_size, checkpoint.eos)
         self._image_token = int(checkpoint.config.image_token_id)
         self._picture_tokens = self._count_picture_tokens()
         # Beside the pictures there is at least a word of the question and a token of the answer.
@@ -176,13 +165,22 @@ class Llava:
         pictures = f"at most {self._max_pictures} of {self._picture_tokens} tokens"
         return f"{self.engine.describe()}, pictures: {pictures}, adapters: {names}"
 
+    def facts(self) -> dict[str, Any]:
+        """What is offered, in JSON's values: `max_length` in tokens, pictures of one request."""
+        return {
+            "adapters": list(self.adapters.names),
+            "max_length": self.engine.length,
+            "max_tokens": self.limits.max_tokens,
+            "max_pictures": self._max_pictures,
+        }
+
     def close(self) -> None:
         """Stop answering."""
         self.engine.close()
 
     def prepare(
         self,
-        text_input: str,
+        text_input: str | None = None,
         image_bytes: list[bytes] | None = None,
         messages: str = "",
         max_tokens: int | None = None,
@@ -194,16 +192,22 @@ class Llava:
         stop: Sequence[str] = (),
         stream_unit: str = "token",
         adapter: str = "",
+        response_format: str = "",
+        logprobs: bool = False,
+        top_logprobs: int | None = None,
     ) -> Chat:
         """Check a request and make it ready.
 
         Args:
-            text_input: the question.
+            text_input: the question; without, it is the last turn of `messages`.
             image_bytes: encoded pictures: those that `messages` show, in order, then those of the question.
             messages: the conversation so far, a JSON list in OpenAI's shape.
             top_k: 0 is all tokens.
             stop: the answer ends before the first of these.
             adapter: a LoRA adapter's name; "" is the checkpoint itself.
+            response_format: OpenAI's object as JSON, for answers that are JSON (`response_format.schema_of`).
+            logprobs: whether the tokens' log-probabilities are wanted.
+            top_logprobs: with `logprobs`, those of how many other likely tokens, 0 to 20.
 
         Raises: InvalidInput: naming the value and the limit.
         """
@@ -214,11 +218,17 @@ class Llava:
             raise InvalidInput(f"stream_unit is '{stream_unit}', must be one of {', '.join(get_args(Unit))}")
         self.adapters.check(adapter)
         _check_stop(stop)
-        sampling = Sampling(float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty))
-        turns = self._turns(text_input, image_bytes or [], messages)
-        self._check_pixels(image_bytes or [])
+        schema, top = schema_of(response_format), _top_logprobs(logprobs, top_logprobs)
+        if schema or logprobs:
+            self._vocabulary.check()
+        grammar = Grammar(self._vocabulary, schema) if schema else None
+        sampling = Sampling(
+            float(temperature), float(top_p), int(seed), int(top_k), float(repetition_penalty), grammar, top
+        )
+        turns, pictures = self._turns(text_input, image_bytes or [], messages)
+        self._check_pixels(pictures)
         written = self._template.write(turns)
-        input_ids, pixel_values = self._tokenise(written, [self._look(data) for data in image_bytes or []])
+        input_ids, pixel_values = self._tokenise(written, [self._look(picture) for picture in pictures])
         most = self.engine.length
         if len(input_ids) + max_tokens > most:
             raise InvalidInput(
@@ -233,15 +243,19 @@ class Llava:
 
         Raises: Unavailable: too many are being answered.
         """
-        detokenizer = Detokenizer(self._decode, chat.unit, chat.stop)
+        detokenizer, asked = Detokenizer(self._decode, chat.unit, chat.stop), chat.prompt.sampling.top_logprobs
+        content = None if asked is None else Content(self._vocabulary.written)
         count = 0
         # A clause is spoken as soon as it is there, so only token streams wait.
         with self.engine.submit(chat.prompt, self._interval_s if chat.unit == "token" else 0.0) as answer:
             async for tokens in answer:
                 text, reason = "", str(tokens.reason)
-                for token in tokens.ids:
+                for place, token in enumerate(tokens.ids):
                     count += 1
-                    text += "" if token in self._eos else detokenizer.add(token)
+                    if token not in self._eos:
+                        text += detokenizer.add(token)
+                        if content:
+                            content.add(tokens.logprobs[place])
                     if detokenizer.stopped:
                         answer.finish()
                         reason = "stop"
@@ -249,50 +263,53 @@ class Llava:
                 if reason:
                     text += detokenizer.finish()
                 if text or reason:
-                    yield Piece(text, reason, chat.prompt_tokens, count)
+                    # Behind a stop string there are tokens that are not part of the answer.
+                    logprobs = content.give(text, rest=bool(reason) and not detokenizer.stopped) if content else ""
+                    yield Piece(text, reason, chat.prompt_tokens, chat.prompt.picture_tokens, count, logprobs)
                 if reason:
                     return
 
-    def _turns(self, text_input: str, image_bytes: list[bytes], messages: str) -> list[Message]:
-        """The whole conversation, the question last.
+    def _turns(
+        self, text_input: str | None, image_bytes: list[bytes], messages: str
+    ) -> tuple[list[Message], list[File]]:
+        """The whole conversation, the question last, and its pictures.
 
         Raises: InvalidInput
         """
-        if not text_input.strip():
+        most = self.limits.max_characters
+        if text_input is not None and not text_input.strip():
             raise InvalidInput("text_input is empty: ask a question")
-        if (length := len(text_input) + len(messages)) > self.limits.max_characters:
+        turns = conversation.with_question(conversation.read(messages, most), text_input, len(image_bytes))
+        conversation.check_characters(turns, most)
+        conversation.refuse_controls(turns, self._controls)
+        turns, pictures = conversation.shown(turns, image_bytes)
+        if len(pictures) > self._max_pictures:
             raise InvalidInput(
-                f"text_input and messages have {length} characters, the limit is {self.limits.max_characters}"
-            )
-        if len(image_bytes) > self._max_pictures:
-            raise InvalidInput(
-                f"image_bytes holds {len(image_bytes)} pictures, the limit is {self._max_pictures} "
+                f"{conversation.holders(pictures)} {len(pictures)} pictures, the limit is {self._max_pictures} "
                 f"of {self._picture_tokens} tokens each"
             )
-        turns = conversation.with_question(conversation.read(messages), text_input, len(image_bytes))
-        conversation.refuse_controls(turns, self._controls)
-        return turns
+        return turns, conversation.decoded(pictures, self.limits.max_image_bytes)
 
-    def _check_pixels(self, image_bytes: list[bytes]) -> None:
+    def _check_pixels(self, pictures: list[File]) -> None:
         """Refuse from their headers what no memory should be taken for.
 
         Raises: InvalidInput
         """
         limits, total = self.limits, 0
-        for data in image_bytes:
-            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels)
+        for name, data in pictures:
+            total += images.count_pixels(data, limits.max_image_bytes, limits.max_pixels, name)
             if total > limits.max_total_pixels:
                 raise InvalidInput(
-                    f"the {len(image_bytes)} pictures have {total:,} pixels or more together, "
+                    f"the {len(pictures)} pictures have {total:,} pixels or more together, "
                     f"the limit is {limits.max_total_pixels:,} pixels"
                 )
 
-    def _look(self, image_bytes: bytes) -> torch.Tensor:
+    def _look(self, picture: File) -> torch.Tensor:
         """A picture as the vision tower takes it, (3, height, width); only this is kept of it."""
         limits = self.limits
         with self._decoding:
             pixels = images.decode(
-                image_bytes, limits.max_image_bytes, limits.max_pixels, shrink_above=images.ENOUGH_TO_LOOK_AT
+                picture.data, limits.max_image_bytes, limits.max_pixels, images.ENOUGH_TO_LOOK_AT, picture.name
             )
             values = self.processor.image_processor(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
         return torch.as_tensor(values[0])
@@ -321,28 +338,6 @@ class Llava:
 
     def _decode(self, tokens: list[int]) -> str:
         return str(self.processor.tokenizer.decode(tokens, skip_special_tokens=True))
-
-
-def _check_kind(directory: Path) -> None:
-    """Refuse LLaVA's relatives: their weights load without an error, and their pictures have other tokens."""
-    kind = LlavaConfig.get_config_dict(directory, local_files_only=True)[0].get("model_type")
-    if kind != LlavaConfig.model_type:
-        raise NotServed(f"the checkpoint's model_type is '{kind}', must be '{LlavaConfig.model_type}'")
-
-
-def _end_of_text(folder: Path, config: LlavaConfig, processor: LlavaProcessor) -> frozenset[int]:
-    """The tokens that end an answer: those of generation_config.json and the tokenizer's own."""
-    try:
-        named = GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
-    except OSError:  # the folder has none
-        named = GenerationConfig.from_model_config(config).eos_token_id
-    tokens = {*(named if isinstance(named, list) else [named]), processor.tokenizer.eos_token_id} - {None}
-    if not tokens:
-        raise NotServed(
-            "the checkpoint names no token that ends an answer: "
-            "neither generation_config.json nor its tokenizer has an eos_token"
-        )
-    return frozenset(map(int, tokens))
 
 
 def _load(
@@ -382,16 +377,16 @@ def _load(
     return Engine(decoder, checkpoint.eos, capacity.max_queue, capacity.prefill_chunk), served
 
 
-def _controls(processor: LlavaProcessor) -> list[str]:
-    """What a caller must not write: a tokenizer reads it as what it stands for, a picture or the end of a turn."""
-    tokenizer = processor.tokenizer
-    added = [str(token) for token in tokenizer.added_tokens_decoder.values() if token.special]
-    return list(dict.fromkeys([*tokenizer.all_special_tokens, processor.image_token, *added]))
-
-
 def _check_stop(stop: Sequence[str]) -> None:
     if len(stop) > MAX_STOPS:
         raise InvalidInput(f"stop holds {len(stop)} strings, the limit is {MAX_STOPS}")
     for text in stop:
         if not 1 <= len(text) <= MAX_STOP_CHARACTERS:
             raise InvalidInput(f"stop holds a string of {len(text)} characters, must be 1 to {MAX_STOP_CHARACTERS}")
+
+
+def _top_logprobs(logprobs: bool, top_logprobs: int | None) -> int | None:
+    """How many likely tokens are told with each token of the answer; None: no log-probability is."""
+    if top_logprobs is not None and not logprobs:
+        raise InvalidInput(f"top_logprobs is {top_logprobs}, which takes logprobs true")
+    return int(top_logprobs or 0) if logprobs else None

@@ -7,13 +7,14 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 
+from tritone.language.choosing.logprobs import TokenLogprob
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.engine_statistics import Statistics
-from tritone.language.sampling import Sampling
 
 Reason = Literal["", "stop", "length"]
 
@@ -36,6 +37,7 @@ class Tokens:
 
     ids: list[int]
     reason: Reason  # "" while there is more to come
+    logprobs: list[TokenLogprob] = field(default_factory=list)  # of each, where they are asked for
 
 
 class Answer:
@@ -57,6 +59,7 @@ class Answer:
         self._arrived = asyncio.Event()
         self._given = -math.inf  # time.monotonic() when the caller last got tokens
         self._ids: list[int] = []
+        self._logprobs: list[TokenLogprob] = []
         self._reason: Reason = ""
         self._error: Exception | None = None
 
@@ -75,7 +78,8 @@ class Answer:
             self._arrived.clear()
             if self._error:
                 raise self._error
-            tokens, self._ids, self._given = Tokens(self._ids, self._reason), [], time.monotonic()
+            tokens = Tokens(self._ids, self._reason, self._logprobs)
+            self._ids, self._logprobs, self._given = [], [], time.monotonic()
             yield tokens
             if tokens.reason:  # not self._reason: more may have come while the caller was at work
                 return
@@ -84,34 +88,43 @@ class Answer:
         """Nothing more is wanted: what has come is the whole answer."""
         self.enough = True
 
-    def put(self, token: int, reason: Reason, error: Exception | None) -> None:
+    def put(self, event: "Event") -> None:
         """The engine's next token, brought by the loop."""
-        if error is None:
-            self._ids.append(token)
-        self._reason, self._error = reason, error
-        if reason or error or time.monotonic() - self._given >= self.interval_s:
+        if event.error is None:
+            self._ids.append(event.token)
+        if event.logprob:
+            self._logprobs.append(event.logprob)
+        self._reason, self._error = event.reason, event.error
+        if event.reason or event.error or time.monotonic() - self._given >= self.interval_s:
             self._arrived.set()
 
 
-Event = tuple[Answer, int, Reason, Exception | None]  # whose, the token, why it is the last, what went wrong
+class Event(NamedTuple):
+    """A token for somebody, or what went wrong in its place."""
+
+    answer: Answer
+    token: int
+    reason: Reason = ""  # why it is the last
+    error: Exception | None = None
+    logprob: TokenLogprob | None = None  # where it is asked for
 
 
 def deliver(events: Sequence[Event]) -> None:
     """Hand tokens to the callers' event loops, one wake-up a loop."""
     loops: dict[asyncio.AbstractEventLoop, list[Event]] = {}
     for event in events:
-        loops.setdefault(event[0].loop, []).append(event)
+        loops.setdefault(event.answer.loop, []).append(event)
     for loop, theirs in loops.items():
         try:
             loop.call_soon_threadsafe(_put, theirs)
         except RuntimeError:  # the loop was closed with its callers
-            for answer, *_ in theirs:
-                answer.left = True
+            for event in theirs:
+                event.answer.left = True
 
 
 def _put(events: Sequence[Event]) -> None:
-    for answer, token, reason, error in events:
-        answer.put(token, reason, error)
+    for event in events:
+        event.answer.put(event)
 
 
 class AnyEngine(Protocol):

@@ -5,8 +5,10 @@ Loudness is never touched. This module knows nothing of models or Triton.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -20,11 +22,13 @@ SAMPLING_RATE = 16_000  # Hz; what Whisper and wav2vec2 hear
 # Float files may exceed ±1 a little. Samples this large are 16-bit integers sent as floats, or garbage whose power
 # would overflow float32.
 MAX_AMPLITUDE = 1_000.0
-# What `encode` writes: libsndfile's format and subtype.
+# What `encode` writes: libsndfile's format and subtype, and FFmpeg's container and codec.
 FILE_FORMATS = {
     **{"wav": ("WAV", "PCM_16"), "flac": ("FLAC", "PCM_16")},
     **{"mp3": ("MP3", "MPEG_LAYER_III"), "opus": ("OGG", "OPUS")},
+    **{"aac": ("adts", "aac"), "pcm": ("RAW", "PCM_16")},
 }
+BYTE_ORDER = {"pcm": "LITTLE"}  # of what has no header; the others say theirs
 OPUS_RATE = 48_000  # Hz; Opus itself knows no other rate
 Audio = NDArray[np.float32]
 
@@ -60,13 +64,56 @@ def file_format(name: str) -> str:
 
 
 def encode(audio: Audio, sampling_rate: int, name: str) -> bytes:
-    """Sound file of mono samples float32 (n_samples,), of the format `name`; samples beyond ±1 are clipped."""
+    """Sound file of mono samples float32 (n_samples,), of the format `name`; samples beyond ±1 are clipped.
+
+    Its rate is `sampling_rate`; that of "opus" is OPUS_RATE. "pcm" is 16-bit little-endian samples without a header,
+    "aac" a stream of ADTS frames, whose decoders give 1,024 samples more at the start.
+    """
     container, encoding = FILE_FORMATS[name]
+    if name == "aac":
+        return _encode_by_ffmpeg(audio, sampling_rate, container, encoding)
     if name == "opus":
         audio, sampling_rate = resample(audio, sampling_rate, OPUS_RATE), OPUS_RATE
     file = io.BytesIO()
-    soundfile.write(file, np.clip(audio, -1.0, 1.0), sampling_rate, format=container, subtype=encoding)
+    clipped = np.clip(audio, -1.0, 1.0)
+    soundfile.write(file, clipped, sampling_rate, format=container, subtype=encoding, endian=BYTE_ORDER.get(name))
     return file.getvalue()
+
+
+def _encode_by_ffmpeg(audio: Audio, sampling_rate: int, container: str, codec: str) -> bytes:
+    import av  # megabytes that who only reads samples can save
+
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as written:
+        track: Any = written.add_stream(codec, rate=sampling_rate, layout="mono")
+        for packet in [*track.encode(_frame(np.clip(audio, -1.0, 1.0), sampling_rate)), *track.encode(None)]:
+            written.mux(packet)
+    return file.getvalue()
+
+
+def at_tempo(audio: Audio, sampling_rate: int, tempo: float) -> Audio:
+    """Samples float32 (n_samples,) of the same pitch, `tempo` times as fast: FFmpeg's `atempo`, 0.5 to 100."""
+    import av.filter
+
+    graph = av.filter.Graph()
+    source = graph.add_abuffer(format="fltp", layout="mono", sample_rate=sampling_rate)
+    graph.link_nodes(source, graph.add("atempo", str(tempo)), graph.add("abuffersink")).configure()
+    parts: list[Audio] = []
+    behind = np.zeros(sampling_rate // 5, np.float32)  # of the end the filter keeps up to a window of its own
+    for frame in (_frame(np.concatenate([audio, behind]), sampling_rate), None):
+        graph.push(frame)
+        with contextlib.suppress(av.BlockingIOError, av.EOFError):
+            while True:
+                parts.append(graph.pull().to_ndarray()[0])
+    return np.concatenate(parts)[: round(len(audio) / tempo)]
+
+
+def _frame(audio: Audio, sampling_rate: int) -> Any:
+    import av
+
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(audio[None], np.float32), format="fltp", layout="mono")
+    frame.sample_rate = sampling_rate
+    return frame
 
 
 def check_duration(seconds: float, max_seconds: float) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from tritone.errors import InvalidInput
+from tritone.media import encoded
 from tritone.media.image_budget import check_opened, check_size, check_structure
 
 try:
@@ -35,6 +36,7 @@ FORMATS = {
 }
 ACCEPTED = f"{', '.join(list(FORMATS.values())[:-1])} or {list(FORMATS.values())[-1]}"
 
+INPUT = "image_bytes"  # what the input is mostly called
 # A vision tower looks at 224 to 448 pixels a side; what is larger than this is averaged before it is resized for it.
 ENOUGH_TO_LOOK_AT = 16_000_000
 BAND = 2**20  # pixels that are converted at a time, so that a picture is never in memory three times
@@ -58,15 +60,18 @@ if pillow_heif:
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def decode(image_bytes: bytes, max_bytes: int, max_pixels: int, shrink_above: int | None = None) -> Pixels:
+def decode(
+    image_bytes: bytes, max_bytes: int, max_pixels: int, shrink_above: int | None = None, name: str = INPUT
+) -> Pixels:
     """Decode a file of one of FORMATS to RGB uint8 (height, width, 3), turned upright as its EXIF tag says.
 
-    Transparent parts are laid over white; greyscale, palette, 16-bit and CMYK pictures become RGB; of an animation
-    or several pages the first is taken. With `shrink_above`, a picture of more pixels comes averaged over squares of
-    2×2, 3×3 … of them, as few as bring it below. Raises InvalidInput if the bytes are empty, too many, no such file,
-    damaged, state more than `max_pixels` pixels, or would take unreasonably long.
+    The file may come as text (`tritone.media.encoded`); `name` is that of the input, for the sentences. Transparent
+    parts are laid over white; greyscale, palette, 16-bit and CMYK pictures become RGB; of an animation or several pages
+    the first is taken. With `shrink_above`, a picture of more pixels comes averaged over squares of 2×2, 3×3 … of them,
+    as few as bring it below. Raises InvalidInput if the bytes are empty, too many, no such file, damaged, state more
+    than `max_pixels` pixels, or would take unreasonably long.
     """
-    picture = _open(image_bytes, max_bytes, max_pixels)
+    picture = _open(image_bytes, max_bytes, max_pixels, name)
     try:
         picture.load()
         check_size(picture.size, max_pixels)  # a HEIC's header and its pixels may differ
@@ -80,9 +85,9 @@ def decode(image_bytes: bytes, max_bytes: int, max_pixels: int, shrink_above: in
         raise InvalidInput(f"the picture is damaged or cut short ({error})") from error
 
 
-def count_pixels(image_bytes: bytes, max_bytes: int, max_pixels: int) -> int:
+def count_pixels(image_bytes: bytes, max_bytes: int, max_pixels: int, name: str = INPUT) -> int:
     """How many pixels the file's header states; nothing is decoded. Raises InvalidInput as `decode` does."""
-    picture = _open(image_bytes, max_bytes, max_pixels)
+    picture = _open(image_bytes, max_bytes, max_pixels, name)
     return picture.width * picture.height
 
 
@@ -93,19 +98,20 @@ def encode_png(image: Pixels) -> bytes:
     return file.getvalue()
 
 
-def _open(image_bytes: bytes, max_bytes: int, max_pixels: int) -> Image.Image:
+def _open(image_bytes: bytes, max_bytes: int, max_pixels: int, name: str) -> Image.Image:
     """Read the header alone, and refuse what may not be decoded."""
+    image_bytes = encoded.read(image_bytes, name, max_bytes)
     if not image_bytes:
-        raise InvalidInput(f"image_bytes is empty (0 bytes): send a {ACCEPTED} file")
+        raise InvalidInput(f"{name} is empty (0 bytes): send a {ACCEPTED} file")
     if len(image_bytes) > max_bytes:
-        raise InvalidInput(f"image_bytes has {len(image_bytes):,} bytes, the limit is {max_bytes:,} bytes")
+        raise InvalidInput(f"{name} has {len(image_bytes):,} bytes, the limit is {max_bytes:,} bytes")
     check_structure(image_bytes)
-    picture = _header(image_bytes, max_pixels)
+    picture = _header(image_bytes, max_pixels, name)
     check_opened(picture, image_bytes, max_pixels)
     return picture
 
 
-def _header(image_bytes: bytes, max_pixels: int) -> Image.Image:
+def _header(image_bytes: bytes, max_pixels: int, name: str) -> Image.Image:
     try:
         return Image.open(io.BytesIO(image_bytes), formats=list(FORMATS))
     except Image.DecompressionBombError as error:
@@ -115,7 +121,7 @@ def _header(image_bytes: bytes, max_pixels: int) -> Image.Image:
             raise InvalidInput(
                 f"HEIC pictures are not read by this server, which has no package pillow-heif: send a {ACCEPTED} file"
             ) from error
-        raise InvalidInput(f"image_bytes is no readable {ACCEPTED} picture") from error
+        raise InvalidInput(f"{name} is no readable {ACCEPTED} picture") from error
 
 
 def _pixels(picture: Image.Image, factor: int) -> Pixels:

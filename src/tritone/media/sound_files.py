@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from tritone.errors import InvalidInput
+from tritone.media import encoded
 from tritone.media.audio import SAMPLING_RATE, Audio, check_duration
 from tritone.media.mixdown import Block, Mixdown
 
@@ -44,10 +45,11 @@ BLOCK_SECONDS = 1.0
 def decode(audio_bytes: bytes, max_bytes: int, max_seconds: float) -> Audio:
     """Decode a file of any kind in ACCEPTED to mono float32 (n_samples,) at 16 kHz, n_samples ≥ 1.
 
-    Channels are mixed as `Mixdown` says. Raises InvalidInput if the bytes are empty, too many, no such file, damaged,
-    without a sample, not finite, longer than `max_seconds` or of more than MAX_SAMPLES; what the header states is
-    checked before decoding.
+    The file may come as text (`tritone.media.encoded`). Channels are mixed as `Mixdown` says. Raises InvalidInput if
+    the bytes are empty, too many, no such file, damaged, without a sample, not finite, longer than `max_seconds` or of
+    more than MAX_SAMPLES; what the header states is checked before decoding.
     """
+    audio_bytes = encoded.read(audio_bytes, "audio_bytes", max_bytes)
     check_size(audio_bytes, max_bytes)
     container = _container(audio_bytes)
     return _read_container(audio_bytes, container, max_seconds) if container else _read(audio_bytes, max_seconds)

@@ -234,6 +234,7 @@ def _run(plan: Plan, log: ServerLog, signals: Signals) -> int:
         stack.callback(announcer.close)
         pulses, key = scratch / "pulses", secrets.token_hex(32)
         pulses.mkdir()
+        pulse.tell_ensembles(pulses, {each.name: each.children for each in plan.models if not each.is_python})
         # What a stub puts into a temporary folder and is killed before it removes goes with the run's own.
         environment = _environment(plan, scratch) | {pulse.FOLDER: str(pulses), "TMPDIR": str(scratch)}
         command = _command(plan, scratch, key, prefix)

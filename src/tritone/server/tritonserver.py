@@ -19,7 +19,7 @@ import venv
 from dataclasses import dataclass
 from pathlib import Path
 
-from tritone import imports
+from tritone import imports, pulse
 from tritone.server.repository import CannotStart
 
 CONTAINER = Path("/opt/tritonserver/bin/tritonserver")
@@ -32,6 +32,9 @@ MOST_BODY = 384 * 2**20  # bytes: eight pictures of 32 MiB in base64, the larges
 # Closed to clients: who may register shared memory can read other callers' data, who may load models runs code.
 CLOSED_APIS = "shared-memory,model-repository,trace,logging"
 KEY_HEADER = "tritone-key"
+# Headers that Triton's front ends hand on as request parameters. Every request over gRPC or HTTP has its one, but those
+# of HTTP's generate extension, for which Triton hands on none: so a model knows what will be written as JSON.
+HTTP_MARK, GRPC_MARK = "host", "user-agent"
 MOST_THREADS = 8  # per stub; beyond, threads of a dozen stubs only disturb each other
 # A compute thread that waits looks so often for new work, some 15 µs, and then sleeps. Without looking, every operation
 # wakes an idle processor, and a lone user waits longer (transcribe: 245 ms, with it 209); OpenMP's own 300,000 takes
@@ -191,6 +194,8 @@ def command(server: Tritonserver, scratch: Path, ports: Ports, key: str) -> list
         f"--http-address={ports.host}",
         f"--grpc-address={ports.host}",
         f"--metrics-address={ports.metrics_host}",
+        f"--http-header-forward-pattern=(?i)^{HTTP_MARK}$",
+        f"--grpc-header-forward-pattern=^{GRPC_MARK}$",
         f"--http-port={ports.http}",
         *([f"--http-max-input-size={MOST_BODY}"] if bounded else []),
         f"--grpc-port={ports.grpc}",
@@ -228,7 +233,7 @@ def environment(server: Tritonserver, scratch: Path, checkpoints: Path | None) -
         # numba, below librosa, keeps what it compiles beside the package or at home, and fails where it can do neither.
         tuning["NUMBA_CACHE_DIR"] = str(scratch / "numba")
     env = {**tuning, **os.environ}
-    env |= {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1"}
+    env |= {"PYTHONUTF8": "1", "HF_HUB_OFFLINE": "1", pulse.MARKS: f"{HTTP_MARK},{GRPC_MARK}"}
     if checkpoints:
         env["TRITONE_CHECKPOINTS"] = str(checkpoints)  # absolute, as stubs run elsewhere
     if server.wheel is None:

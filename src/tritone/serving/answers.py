@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from tritone.errors import InvalidInput, NotServed, Unavailable
 from tritone.pulse import Heart
 from tritone.serving.bls import CallFailed, Row
 from tritone.serving.request import Request
-from tritone.serving.tensors import array_of
+from tritone.serving.tensors import BINARY, LEFT_OUT, NUMBERS, STRING, array_of, as_base64
 from tritone.serving.threads import in_thread
 
 LONGEST = 1_000  # bytes of an error's sentence: gRPC carries it in a header, which clients bound at 16 KB
@@ -28,17 +29,33 @@ class Answers:
         """`outputs`: as in the model's configuration."""
         self._model, self._heart = model, heart
         self._types = {tensor["name"]: tensor["data_type"] for tensor in outputs}
+        self._has_files = any(self._is_file(name) for name in self._types)
 
     def response(self, request: Request, rows: Sequence[Row]) -> Any:
         """The outputs that were asked for, all rows stacked along the batch axis; nothing for a sign of life."""
         tensors = []
-        for name in request.outputs if not request.canary else ():
-            values = [array_of(self._types[name], row[name]) for row in rows if name in row]
+        for name in self._wanted(request):
+            values = [self._array(request, name, row[name]) for row in rows if name in row]
             if len({value.shape for value in values}) > 1:
                 raise InvalidInput(f"'{name}' differs in length between the {len(rows)} rows: send one row per request")
             if values:
                 tensors.append(pb_utils.Tensor(name, np.stack(values)))
         return pb_utils.InferenceResponse(tensors)
+
+    def _wanted(self, request: Request) -> list[str]:
+        """JSON gets no samples or pixels of a model that has them as a file, too."""
+        if request.canary:
+            return []
+        left_out = NUMBERS if request.as_json and self._has_files else ()
+        return [name for name in request.outputs if name not in left_out]
+
+    def _array(self, request: Request, name: str, value: Any) -> npt.NDArray[Any]:
+        if not self._is_file(name) or not (request.binary or request.as_json):
+            return array_of(self._types[name], value)
+        return as_base64(array_of(self._types[name], value)) if request.binary else array_of(STRING, LEFT_OUT)
+
+    def _is_file(self, name: str) -> bool:
+        return self._types[name] == STRING and name.endswith(BINARY)
 
     async def response_later(self, request: Request, rows: Sequence[Row]) -> Any:
         """`response`, on a thread where a value is still to be made, such as a PNG file."""

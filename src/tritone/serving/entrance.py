@@ -6,13 +6,14 @@ Each step either lets the request pass or raises what stands against it (docs/re
 import asyncio
 import inspect
 import math
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tritone import pulse
 from tritone.errors import InvalidInput, NotServed
@@ -27,6 +28,7 @@ from tritone.serving.tensors import value_of
 ACCESS, CALLS, STEP_OF = "access", "calls", "step_of"
 PIPELINES = "pipelines"  # the value of `access` for a model that only fellow models may call
 Item = TypeVar("Item")
+S = TypeVar("S", bound="Settings")
 TICKET = "ticket"  # the tensor that carries a row's ticket through an ensemble, see admission.Passage
 
 
@@ -38,6 +40,21 @@ class Settings(BaseModel):
     def part(self, kind: Callable[..., Item]) -> Item:
         """The settings that a dataclass names, as that dataclass."""
         return kind(**{key: getattr(self, key) for key in inspect.signature(kind).parameters})
+
+
+def read_settings(schema: type[S], model: str, parameters: Mapping[str, str]) -> S:
+    """The parameters of a model's configuration as `schema`.
+
+    Raises: TritonModelException: naming each unknown, missing or malformed key.
+    """
+    # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS.
+    ours = {ACCESS, CALLS, STEP_OF}
+    given = {key: value for key, value in parameters.items() if not key.isupper() and key not in ours}
+    try:
+        return schema.model_validate(given)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        raise pb_utils.TritonModelException(f"parameters of model '{model}': {faults}") from error
 
 
 class DoorSettings(Settings):
@@ -74,6 +91,7 @@ class Entrance:
         self._called: list[pulse.Pages] = []  # models whose places are this one's
         self._pulses: Path = heart.where
         self._token = pulse.token(self._pulses)
+        self._marks = frozenset(filter(None, os.environ.get(pulse.MARKS, "").split(",")))
         self.door = Door(name, max_in_flight=2**31, max_wait_s=math.inf)
         self.work: Work = lambda **_: 1.0
         self.passage: Passage | None = None
@@ -93,7 +111,7 @@ class Entrance:
 
     def receive(self, raw: Any, by_sender: bool) -> Request:
         """The request, with what it says of itself; nothing is judged yet."""
-        return Request(raw, self._pulses, self._token, by_sender)
+        return Request(raw, self._pulses, self._token, by_sender, self._marks)
 
     def check(self, request: Request) -> None:
         """Raises: what stands against the request before its inputs are looked at."""
@@ -102,6 +120,7 @@ class Entrance:
         if request.number in self._cancelled:
             raise asyncio.CancelledError
         request.check_in_time()
+        request.check_binary()
         missing = [
             name
             for name, tensor in self._inputs.items()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import json
 from collections.abc import Callable
@@ -9,23 +11,42 @@ from pathlib import Path
 from typing import Any
 
 COMPRESSED = 16_000  # bytes of a second of MP3 or Opus at 128 kbit/s
+A_DAY = 60.0 * 60 * 24  # streams state a length without end
+ENOUGH_TO_DECODE = 2**23  # letters of base64, some three minutes of a WAV file; more is guessed from its size
 DIGIT = 5
 GROWTH = 1.5  # of the time for a picture with its pixels
 TYPED_S = 0.1  # a question that was typed costs about this much of hearing
 
 
-def seconds_of_sound(audio_bytes: bytes | None = None, **_: Any) -> float:
-    """Length of a sound file, from its header or, where that does not say, from its size."""
+def seconds_of_sound(audio_bytes: bytes | None = None, messages: str = "", **_: Any) -> float:
+    """Length of a sound file, from its header or, where that does not say, from its size.
+
+    Sounds within messages count by their size, as all of these that hold one do.
+    """
+    if audio_bytes is None:
+        return TYPED_S + (len(messages) / COMPRESSED if '"input_audio"' in messages else 0.0)
+    return _stated_seconds(audio_bytes) or _stated_seconds(_decoded(audio_bytes)) or len(audio_bytes) / COMPRESSED
+
+
+def _stated_seconds(audio_bytes: bytes) -> float:
+    """What a sound file's header says; 0.0 where it does not."""
     import soundfile
 
-    if audio_bytes is None:
-        return TYPED_S
     try:
         seconds = float(soundfile.info(io.BytesIO(audio_bytes)).duration)
     except (soundfile.LibsndfileError, TypeError, OSError):
-        seconds = 0.0
-    most = 60.0 * 60 * 24  # streams state a length without end
-    return seconds if 0 < seconds < most else len(audio_bytes) / COMPRESSED
+        return 0.0
+    return seconds if seconds < A_DAY else 0.0
+
+
+def _decoded(text: bytes) -> bytes:
+    """The file in base64, or in a data URL of it; nothing if it is neither."""
+    if len(text) > ENOUGH_TO_DECODE:
+        return b""
+    try:
+        return base64.b64decode(text.rpartition(b";base64,")[2], validate=True)
+    except binascii.Error:
+        return b""
 
 
 def characters(text: str = "", **_: Any) -> float:

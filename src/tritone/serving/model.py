@@ -31,7 +31,6 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import triton_python_backend_utils as pb_utils
-from pydantic import ValidationError
 
 from tritone import pulse
 from tritone.errors import Unavailable
@@ -41,7 +40,7 @@ from tritone.serving.admission import Pace, Ticket, Work
 from tritone.serving.answers import Answers
 from tritone.serving.bls import Row
 from tritone.serving.cancelling import Cancellations
-from tritone.serving.entrance import ACCESS, CALLS, STEP_OF, DoorSettings, Entrance, Settings
+from tritone.serving.entrance import ACCESS, PIPELINES, DoorSettings, Entrance, Settings, read_settings
 from tritone.serving.in_flight import InFlight
 from tritone.serving.in_flight import Work as Task
 from tritone.serving.metrics import Measure, Publisher
@@ -80,14 +79,7 @@ class Model:
 
         Raises: TritonModelException: naming each unknown, missing or malformed key.
         """
-        # Keys in capitals are Triton's own, such as FORCE_CPU_ONLY_INPUT_TENSORS.
-        ours = {ACCESS, CALLS, STEP_OF}
-        given = {key: value for key, value in self._parameters.items() if not key.isupper() and key not in ours}
-        try:
-            return schema.model_validate(given)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-            raise pb_utils.TritonModelException(f"parameters of model '{self.name}': {faults}") from error
+        return read_settings(schema, self.name, self._parameters)
 
     def open_door(self, settings: DoorSettings, work: Work = lambda **_: 1.0) -> None:
         """Let requests in as `tritone.serving.admission.Door` does; `work(**inputs)` measures one, in any unit."""
@@ -96,6 +88,11 @@ class Model:
     def open_passage(self, step: str, max_wait_s: float) -> None:
         """Let requests in as `serving.admission.Passage` does: `step` is the model that does the ensemble's work."""
         self._entrance.open_passage(step, max_wait_s)
+
+    def tell(self, **facts: Any) -> None:
+        """Say in `catalog` that this model is served and what it offers, in JSON's values; a network says nothing."""
+        if self._parameters.get(ACCESS) != PIPELINES:
+            self.heart.tell(facts)
 
     def probe(self, function: Callable[[], Any]) -> None:
         """`function()` computes one real row, or returns a coroutine that does: `tritone serve` asks now and then."""

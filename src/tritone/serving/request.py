@@ -13,13 +13,14 @@ import json
 import math
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
 from tritone import pulse
-from tritone.errors import Unavailable
+from tritone.errors import InvalidInput, Unavailable
 
 # Parameters between the processes of one server. TOKEN proves that the sender is one.
 TOKEN = "token"  # noqa: S105
@@ -30,6 +31,8 @@ DEEP = "deep"  # a canary that wants a real row to be computed
 # Asks for the status code in front of an error's sentence: server 2.51 drops it on its way to a fellow model, and to
 # the reader of a stream.
 STATUS = "status"
+# A caller's own parameter: files among the outputs (`tensors.BINARY`) come as base64 text.
+BINARY, BASE64 = "binary", "base64"
 
 
 class Sender:
@@ -65,6 +68,8 @@ class Request:
         inside: whether a fellow model of this server asks, as part of a request that was let in already.
         number: which call of the fellow model it is; "" for callers from outside.
         deadline: time.monotonic() after which nobody wants the answer.
+        binary: "" or, for outputs that are files, the caller's wish for BASE64.
+        as_json: whether the answer is written as JSON, which has no place for bytes.
         canary: "" or which kind of sign of life is asked for.
         rows: what to compute.
         tickets: the rows' places in the queue of an ensemble, see `tritone.serving.admission.Passage`; mostly none.
@@ -72,10 +77,15 @@ class Request:
         by_sender: whether it is sent and not returned.
     """
 
-    def __init__(self, raw: Any, pulses: Path, token: str, by_sender: bool = False) -> None:
+    def __init__(
+        self, raw: Any, pulses: Path, token: str, by_sender: bool = False, marks: Collection[str] = ()
+    ) -> None:
+        """`marks`: parameters of which Triton's front ends set one, but for the generate extension; none: unknown."""
         self.raw, self._pulses, self.by_sender = raw, pulses, by_sender
         parameters = dict(json.loads(raw.parameters() or "{}"))
         self.inside = parameters.get(TOKEN) == token
+        self.binary = "" if self.inside else str(parameters.get(BINARY, ""))
+        self.as_json = bool(marks) and not self.inside and not any(name.lower() in marks for name in parameters)
         self.wants_status = bool(parameters.get(STATUS))
         self.canary = str(parameters.get(CANARY, "")) if self.inside else ""
         self.caller = str(parameters.get(CALLER, "")) if self.inside else ""
@@ -108,6 +118,11 @@ class Request:
         """Raises: Unavailable: the deadline has passed."""
         if time.monotonic() > self.deadline:
             raise self.too_late()
+
+    def check_binary(self) -> None:
+        """Raises: InvalidInput: the files are wanted in a way that there is not."""
+        if self.binary not in ("", BASE64):
+            raise InvalidInput(f"the parameter {BINARY} is '{self.binary[:40]}', must be '{BASE64}'")
 
     def too_late(self) -> Unavailable:
         """What to say when the deadline has passed."""

@@ -1,5 +1,6 @@
 """Values and arrays: what a model's function takes and returns, and Triton's tensors."""
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,12 @@ from tritone.errors import InvalidInput
 if TYPE_CHECKING:
     import torch  # heavy, and of use to networks alone
 
+STRING = "TYPE_STRING"
 # Endings of the STRING tensors that hold encoded media and not text.
 BINARY = ("_bytes", "_wav", "_png")
+# What else an output is called that holds the same as numbers, a hundred thousand of them.
+NUMBERS = ("audio", "image")
+LEFT_OUT = 'JSON holds no bytes: send "binary": "base64" along to have them as text'
 
 
 def to_torch(tensor: Any, device: str) -> "torch.Tensor":
@@ -69,12 +74,17 @@ def _decode(name: str, item: bytes) -> str:
 def array_of(data_type: str, value: Any) -> npt.NDArray[Any]:
     """An output's row as Triton wants it, at least one-dimensional."""
     value = value() if callable(value) else value
-    if data_type != "TYPE_STRING":
+    if data_type != STRING:
         numbers: npt.NDArray[Any] = np.asarray(value, pb_utils.triton_string_to_numpy(data_type))
         return numbers if numbers.ndim else numbers[None]
     items = [value] if isinstance(value, (str, bytes)) else value
     array: npt.NDArray[Any] = np.array([item.encode() if isinstance(item, str) else item for item in items], np.object_)
     return array
+
+
+def as_base64(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Files in an array of bytes, as base64 text."""
+    return np.array([base64.b64encode(item) for item in array.ravel()], np.object_).reshape(array.shape)
 
 
 def batch_of_one(value: Any) -> npt.NDArray[Any]:
@@ -83,4 +93,4 @@ def batch_of_one(value: Any) -> npt.NDArray[Any]:
         return np.ascontiguousarray(value[None])
     if isinstance(value, np.generic):
         return np.array([[value]])
-    return array_of("TYPE_STRING", value)[None]
+    return array_of(STRING, value)[None]

@@ -43,6 +43,7 @@ class TextEncoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
+        self.width: int = model.config.projection_dim
         self.context: int = model.config.text_config.max_position_embeddings
         self.vocabulary: int = model.config.text_config.vocab_size
         self.eos: int = model.config.text_config.eos_token_id
@@ -93,6 +94,7 @@ class ImageEncoder:
 
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
+        self.width: int = model.config.projection_dim
         self.side: int = model.config.vision_config.image_size
 
     @classmethod

@@ -1,7 +1,5 @@
 """Addresses, TLS, tokens and metadata."""
 
-import subprocess
-
 import fake_triton
 import grpc
 import pytest
@@ -10,25 +8,6 @@ from fake_triton import PATIENCE_S, Triton
 from tritone_client import InvalidInput, ServerUnavailable
 from tritone_client.transports.access import Access, Address, addresses_of
 from tritone_client.transports.grpc import GrpcTransport
-
-
-def openssl(folder, *words):
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    """A folder: ca.pem, and server and client (.pem and .key), which it signed; other.pem signed nobody."""
-    folder = tmp_path_factory.mktemp("certificates")
-    new = ("req", "-newkey", "rsa:2048", "-nodes", "-days", "2")
-    for name in ("ca", "other"):
-        openssl(folder, *new, "-x509", "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.pem")
-    for name in ("server", "client"):
-        names = ("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost")
-        openssl(folder, *new, "-subj", f"/CN={name}", *names, "-keyout", f"{name}.key", "-out", f"{name}.csr")
-        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-copy_extensions", "copy", "-days", "2")
-        openssl(folder, "x509", "-req", "-in", f"{name}.csr", *signing, "-out", f"{name}.pem")
-    return folder
 
 
 @pytest.fixture

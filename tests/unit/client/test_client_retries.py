@@ -3,10 +3,9 @@
 import threading
 import time
 
-import fake_triton
 import pytest
 import tenacity
-from fake_triton import PATIENCE_S, Triton
+from fake_triton import PATIENCE_S
 
 from tritone_client import (
     Error,
@@ -46,7 +45,7 @@ def asked(request):
 def test_what_was_refused_is_sent_again_until_it_goes_through(connect, triton, asked):
     triton.refusals = [FULL, f"{FULL}; try again in 0.1 s"]
     assert asked(connect(triton.url), "你好", request_id="number 4") in ("你好", "one two")
-    assert [request.id for request in triton.requests] == ["number 4"] * 3
+    assert triton.ids == ["number 4"] * 3
 
 
 @pytest.mark.usefixtures("at_once")
@@ -84,7 +83,7 @@ def test_all_tries_have_one_deadline(connect, triton, asked):
     triton.refusals = [f"{FULL}; try again in 0.5 s"]
     with pytest.raises(RequestTimedOut):
         asked(connect(triton.url), "wait", timeout_s=1.5)
-    first, second = (request.parameters["timeout"].int64_param for request in triton.requests)
+    first, second = triton.timeouts
     assert first == 1_500_000
     assert second <= 1_000_000
 
@@ -128,18 +127,16 @@ def test_a_stream_is_not_asked_for_again_behind_its_first_part(connect, triton):
     assert len(triton.requests) == 1
 
 
-def test_a_request_that_reached_nobody_is_sent_again(connect, triton, asked):
-    port = int(triton.url.split(":")[1])
-    fake_triton.stop(triton)
+def test_a_request_that_reached_nobody_is_sent_again(connect, triton, serving, asked):
+    port = int(triton.url.split(":")[-1])
+    serving.stop(triton)
     with pytest.raises(ServerUnavailable) as caught:
         asked(connect(triton.url, retries=0), "Hello")
     assert not caught.value.was_sent
-    again = Triton()
-    starting = threading.Timer(0.3, lambda: fake_triton.start(again, port=port))
+    starting = threading.Timer(0.3, lambda: serving(port=port))
     starting.start()
     assert asked(connect(triton.url, retries=20), "Hello") in ("Hello", "one two")
     starting.join()
-    fake_triton.stop(again)
 
 
 def test_a_server_that_refuses_nearly_all_gets_no_more_of_it():
@@ -175,16 +172,16 @@ def test_several_addresses_are_asked_in_turn(connect, triton, fellow, asked):
     assert (len(triton.requests), len(fellow.requests)) == (5, 5)
 
 
-def test_an_address_that_is_gone_is_passed_over(connect, triton, fellow, asked):
+def test_an_address_that_is_gone_is_passed_over(connect, triton, fellow, serving, asked):
     client = connect([triton.url, fellow.url], retries=0)
     assert client.is_ready()
-    fake_triton.stop(fellow)
+    serving.stop(fellow)
     for number in range(6):
         assert asked(client, str(number)) in (str(number), "one two")
     assert len(triton.requests) == 6
     assert client.is_ready()
     assert client.is_ready("llava")
-    fake_triton.stop(triton)
+    serving.stop(triton)
     with pytest.raises(ServerUnavailable, match="no answer from"):
         asked(client, "Hello")
     assert not client.is_ready()

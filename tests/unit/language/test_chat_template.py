@@ -182,7 +182,7 @@ def tiny():
 
 
 def turns(typed):
-    return with_question(read(json.dumps(history(typed))), QUESTION, 2)
+    return with_question(read(json.dumps(history(typed)), 2_000), QUESTION, 2)
 
 
 @pytest.mark.parametrize("typed", [True, False], ids=["parts", "strings"])

@@ -16,10 +16,10 @@ from transformers import LlavaForConditionalGeneration
 from lessons.shape_questions import ask
 from tritone import checkpoints, device
 from tritone.errors import Unavailable
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
-from tritone.language.sampling import Sampling
-from tritone.language.token_stream import Answer, Prompt, Tokens
+from tritone.language.token_stream import Answer, Event, Prompt, Tokens
 from tritone.media.image import encode_png
 from tritone.vision.shapes import draw_scene, render
 
@@ -317,10 +317,10 @@ def test_tokens_within_an_interval_come_together_the_first_and_the_last_at_once(
     async def read():
         answer = Answer(Prompt(torch.tensor([1]), None, 0, 4, Sampling()), interval_s=3600)
         given = aiter(answer)
-        answer.put(1, "", None)
+        answer.put(Event(answer, 1))
         first = await anext(given)
         for token, reason in ((2, ""), (3, ""), (4, "length")):
-            answer.put(token, reason, None)
+            answer.put(Event(answer, token, reason))
         return [first, await anext(given)]
 
     assert asyncio.run(read()) == [Tokens([1], ""), Tokens([2, 3, 4], "length")]

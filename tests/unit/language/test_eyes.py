@@ -12,9 +12,9 @@ from torch import nn
 
 from tritone import checkpoints
 from tritone.language.adapters import Adapters
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.eyes import Eyes
 from tritone.language.llava import Capacity, Limits, Llava
-from tritone.language.sampling import Sampling
 from tritone.language.token_stream import Prompt
 from tritone.media.image import encode_png
 from tritone.torch_threads import WORTH, Threads

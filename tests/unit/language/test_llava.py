@@ -1,6 +1,7 @@
 """LLaVA's requests against their limits, and what a caller's options do to the answer."""
 
 import asyncio
+import base64
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -86,6 +87,67 @@ def test_several_pictures_a_picture_of_an_earlier_turn_and_none_at_all(llava, pi
     assert "red" in text(answer(llava, "What color is it?", [red], json.dumps(history)))
     assert text(answer(llava, "What color is the star?", [picture, red])) != ""
     assert "hello" in text(answer(llava, "Hello!")).lower()
+
+
+def url(file):
+    return {"type": "image_url", "image_url": {"url": "data:image/png;base64," + base64.b64encode(file).decode()}}
+
+
+def shape(colour, name):
+    return encode_png(np.asarray(render(draw_scene(Random(5), pairs=[(colour, name)]), 128)))
+
+
+def test_openais_messages_alone_are_a_question_about_their_picture(llava):
+    def ask(words, *pictures, **inputs):
+        turn = {"role": "user", "content": [{"type": "text", "text": words}, *map(url, pictures)]}
+        return text(answer(llava, messages=json.dumps([{"role": "developer", "content": "Look."}, turn]), **inputs))
+
+    assert "red" in ask("What color is it?", shape("red", "star"))
+    assert "绿" in ask("图里的星形是什么颜色？", shape("green", "star"))
+    assert "blue" in ask("What color is it?", image_bytes=[base64.b64encode(shape("blue", "star"))])
+
+
+def test_pictures_of_messages_and_of_image_bytes_reach_the_network_in_the_order_of_the_turns(llava):
+    red, blue = shape("red", "star"), shape("blue", "star")
+    both = [{"role": "user", "content": [{"type": "image"}, url(blue), {"type": "text", "text": "What?"}]}]
+    chat = llava.prepare(image_bytes=[red], messages=json.dumps(both))
+    files = llava.prepare("What?", [red, blue])
+    assert torch.equal(chat.prompt.pixel_values, files.prompt.pixel_values)
+    assert chat.prompt.picture_tokens == 128
+
+
+@pytest.mark.parametrize(
+    ("pictures", "sentence"),
+    [
+        ([b"a"] * 2, "image_bytes and messages hold 3 pictures, the limit is 2"),
+        ([b"no picture"], "messages at 0.content.1.image_url is no readable PNG"),
+        ([bytes(2**20 + 1)], "messages at 0.content.1.image_url has 1,048,577 bytes, the limit is 1,048,576 bytes"),
+        (
+            [encode_png(np.zeros((1_001, 1_000, 3), np.uint8))],
+            "the picture has 1,000×1,001 pixels, the limit is 1,000,000",
+        ),
+    ],
+)
+def test_a_picture_of_messages_is_held_against_the_limits_of_image_bytes(llava, pictures, sentence):
+    turn = {"role": "user", "content": [{"type": "text", "text": "What?"}, *map(url, pictures)]}
+    extra = {"image_bytes": [b"c"]} if len(pictures) > 1 else {}
+    with pytest.raises(InvalidInput, match=sentence):
+        llava.prepare(messages=json.dumps([turn]), **extra)
+
+
+def test_media_do_not_count_as_characters(llava):
+    noise = encode_png(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    turn = {"role": "user", "content": [url(noise), {"type": "text", "text": "好"}]}
+    assert len(base64.b64encode(noise)) > LIMITS.max_characters
+    assert llava.prepare("what " * 100, messages=json.dumps([turn])).prompt.picture_tokens == 64
+    with pytest.raises(InvalidInput, match="text_input and messages have 2001 characters, the limit is 2000"):
+        llava.prepare("x" * 2_000, messages=json.dumps([turn]))
+
+
+@pytest.mark.parametrize("data", [b"https://example.com/cat.png", b"iVBORw0KGgoAAAANSUhEU", b"data:,x"])
+def test_text_that_is_no_picture_names_the_input(llava, data):
+    with pytest.raises(InvalidInput, match=r"^image_bytes is (a URL, and this|broken base64|a data URL)"):
+        llava.prepare("What?", [data])
 
 
 def test_a_conversation_is_written_in_the_chat_template(llava):

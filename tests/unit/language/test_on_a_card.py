@@ -7,12 +7,14 @@ import pytest
 import torch
 from fakes.fake_cuda import count_synchronisations, fake_cuda
 from fakes.fake_graph import FakeCapture
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
+from tritone import checkpoints
 from tritone.errors import NotServed
 from tritone.language.adapters import Adapters
+from tritone.language.choosing.grammar import Grammar, Vocabulary
+from tritone.language.choosing.sampling import Sampler, Sampling, choose
 from tritone.language.decoder import Decoder
-from tritone.language.sampling import Sampler, Sampling, choose
 
 IMAGE = 3
 CARD = torch.device("cuda:1")
@@ -134,6 +136,29 @@ def test_with_graphs_too_the_host_waits_for_the_card_once_a_token(options):
             logits = network.decode([1, 2, 3], [50, 30, 20], [""] * 3)
             choose(logits, drawing)
     assert (logits.shape, logits.dtype, logits.device) == ((3, network.vocabulary), torch.float32, CARD)
+    assert len(waits) == 1, waits.found
+    assert "sampling.py" in waits.found[0]
+
+
+@pytest.mark.parametrize("capture", [None, FakeCapture], ids=["plain", "graphs"])
+@torch.inference_mode()
+def test_with_grammars_and_logprobs_too_the_host_waits_for_the_card_once_a_token(capture):
+    """What may come is found out on the host, behind the launch of the pass, and goes to the card without waiting."""
+    tokenizer = LlavaProcessor.from_pretrained(checkpoints.path("llava")).tokenizer
+    config = small()
+    config.text_config.vocab_size = len(tokenizer)
+    grammar = Grammar(Vocabulary(tokenizer, len(tokenizer), [2]), '{"type": "object"}')
+    brace = tokenizer.convert_tokens_to_ids("{")
+    with fake_cuda(number=brace):
+        network = decoder(config, torch.float16, capture=capture and capture())
+        network.prepare()
+        ids, _ = prompt(config, 4)
+        wishes = [{"grammar": grammar}, {}, {"grammar": grammar, **DRAWN, "top_logprobs": 5}, {"top_logprobs": 2}]
+        rows = [Sampler(Sampling(**wish), ids, network.vocabulary, CARD) for wish in wishes]
+        with count_synchronisations() as waits:
+            tokens = choose(network.decode([1, 2, 3, 4], [50, 30, 20, 10], [""] * 4), rows)
+    assert tokens == [brace] * 4  # the number that is read of everything, and the beginning of an object
+    assert [row.logprob is not None for row in rows] == [False, False, True, True]
     assert len(waits) == 1, waits.found
     assert "sampling.py" in waits.found[0]
 

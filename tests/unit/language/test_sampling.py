@@ -11,7 +11,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from tritone.language.sampling import Sampler, Sampling, choose
+from tritone.language.choosing.sampling import Sampler, Sampling, choose
 
 PROMPT = torch.tensor([0, 3])
 

@@ -1,6 +1,7 @@
 """The engine over vLLM's AsyncLLM, which is a fake here: `make vllm` runs the real one."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,8 @@ from asking_an_engine import ask, idle, read
 from fake_vllm import AsyncLLM, RequestOutputKind, output
 
 from tritone.errors import Unavailable
-from tritone.language.sampling import Sampling
+from tritone.language.choosing.logprobs import TokenLogprob
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.token_stream import Prompt
 from tritone.language.vllm.engine import VllmEngine
 from tritone.language.vllm.requests import Requests
@@ -247,3 +249,27 @@ def test_pictures_stand_where_their_tokens_are_even_side_by_side_and_are_known_a
 
 def test_an_adapter_is_vllms_lora_request_of_that_name(make):
     assert asked(make, prompt(adapter="flowers"), adapters={"flowers": "its request"})[2] == "its request"
+
+
+def test_a_schema_is_vllms_structured_output(make):
+    grammar = SimpleNamespace(schema='{"type": "object"}')
+    assert asked(make, prompt(grammar=grammar))[1].structured_outputs.json == '{"type": "object"}'
+    assert asked(make, prompt())[1].structured_outputs is None
+
+
+def test_logprobs_are_vllms_the_likeliest_first(make):
+    def found(**ranked):
+        return {int(token[1:]): SimpleNamespace(logprob=value, rank=rank) for token, (value, rank) in ranked.items()}
+
+    first = found(t8=(-2.5, 7), t9=(-1.0, 2), t5=(-0.5, 1))  # what was drawn comes first, and need not be among them
+    last = found(t2=(-0.1, 1), t7=(float("-inf"), 2))  # a grammar left nothing else
+    engine = make(output([8], logprobs=[first]), output([EOS], "stop", [last]))
+    [pieces] = ask(engine, prompt(top_logprobs=2))
+    assert engine._llm.asked[0][1].logprobs == 2
+    assert [logprob for tokens in pieces for logprob in tokens.logprobs] == [
+        TokenLogprob(8, -2.5, ((5, -0.5), (9, -1.0))),
+        TokenLogprob(EOS, -0.1, ((EOS, -0.1), (7, -9999.0))),
+    ]
+    engine = make()
+    assert [list(tokens.logprobs) for tokens in ask(engine, prompt())[0]] == [[]]
+    assert engine._llm.asked[0][1].logprobs is None

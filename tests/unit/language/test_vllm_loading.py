@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 
 from tritone import checkpoints
 from tritone.errors import InvalidInput, NotServed
-from tritone.language.llava import Capacity, Checkpoint, Limits, Llava, Loading
+from tritone.language.checkpoint import Checkpoint
+from tritone.language.llava import Capacity, Limits, Llava, Loading
 from tritone.language.vllm import loading
 from tritone.media.image import encode_png
 

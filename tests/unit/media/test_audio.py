@@ -3,6 +3,7 @@
 import io
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -14,6 +15,9 @@ from tritone.media import audio, sound_files
 
 MAX_BYTES, MAX_SECONDS = 10_000_000, 30.0
 RATE = 44_100
+SPEECH = Path(__file__).parents[3] / "docs" / "demo_answer.wav"
+DELAY = 2_000  # samples that a decoder may put before the sound
+BEGINNINGS = {"wav": b"RIFF", "flac": b"fLaC", "mp3": b"\xff", "opus": b"OggS", "aac": b"\xff\xf1", "pcm": b""}
 
 
 def tone(seconds: float, rate: int = RATE, hertz: float = 440.0, amplitude: float = 0.25) -> np.ndarray:
@@ -313,6 +317,28 @@ def test_random_bytes_never_raise_anything_but_invalid_input() -> None:
 def test_bad_tensors_are_refused(samples: np.ndarray, sentence: str) -> None:
     with pytest.raises(InvalidInput, match=sentence):
         audio.check_audio(samples, MAX_SECONDS)
+
+
+@pytest.mark.parametrize("name", list(audio.FILE_FORMATS))
+def test_every_format_that_we_write_holds_the_same_speech(name: str) -> None:
+    """The sound at its rate, in its place but for the delay of a decoder, as loud as it was."""
+    speech, rate = soundfile.read(SPEECH, dtype="float32")
+    written = audio.encode(speech, rate, name)
+    heard = decode(written) if name != "pcm" else audio.resample(np.frombuffer(written, "<i2") / 2**15, rate, 16_000)
+    sound = audio.resample(speech, rate, audio.SAMPLING_RATE)
+    assert len(heard) == pytest.approx(len(sound), abs=0.15 * audio.SAMPLING_RATE)
+    room = np.pad(heard, (0, len(sound) + DELAY))
+    alike = [sound @ room[delay : delay + len(sound)] / (sound @ sound) for delay in range(DELAY)]
+    assert max(alike) == pytest.approx(1.0, abs=0.05)
+    assert written.startswith(BEGINNINGS[name])
+
+
+@pytest.mark.parametrize("tempo", [0.5, 2.0])
+def test_another_tempo_is_no_other_pitch(tempo: float) -> None:
+    played = audio.at_tempo(tone(2.0, audio.SAMPLING_RATE), audio.SAMPLING_RATE, tempo)
+    assert len(played) == 32_000 / tempo
+    assert np.abs(played[-500:]).max() == pytest.approx(0.25, abs=0.03)  # to its very end
+    assert strongest_frequency(played) == pytest.approx(440, abs=3)
 
 
 def test_a_wav_we_write_is_read_back() -> None:

@@ -190,6 +190,14 @@ class TestCommandAndEnvironment:
         opened = tritonserver.command(self.IMAGE, tmp_path, Ports("0.0.0.0", 1, 2, 3, 4, "10.0.0.1"), "secret")
         assert {"--http-address=0.0.0.0", "--grpc-address=0.0.0.0", "--metrics-address=10.0.0.1"} <= set(opened)
 
+    def test_models_know_the_marks_that_the_front_ends_set(self, tmp_path):
+        """All but those of the generate extension, which hands no header on."""
+        arguments = tritonserver.command(self.IMAGE, tmp_path, self.PORTS, "secret")
+        assert {"--http-header-forward-pattern=(?i)^host$", "--grpc-header-forward-pattern=^user-agent$"} <= {
+            *arguments
+        }
+        assert tritonserver.environment(self.IMAGE, tmp_path, None)["TRITONE_MARKS"] == "host,user-agent"
+
     @pytest.mark.parametrize(("version", "bounded"), [((2, 51), False), ((2, 59), True), (None, False)])
     def test_a_server_that_bounds_http_bodies_takes_our_largest_request(self, tmp_path, version, bounded):
         server = Tritonserver(self.IMAGE.binary, "here", version=version)

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import numpy.typing as npt
 
 from tritone_client.calls.models import Model
 from tritone_client.calls.options import Sending
 from tritone_client.exceptions import Error, InferenceFailed, InvalidInput
-from tritone_client.types import Word
+from tritone_client.types import Speech, Word
 
 Outputs = Mapping[str, npt.NDArray[Any]]
 T = TypeVar("T")
@@ -122,6 +123,14 @@ def headers_of(headers: Mapping[str, str]) -> dict[str, str]:
 def text_of(outputs: Outputs, name: str) -> str:
     """The one string of an output."""
     return str(outputs[name][0, 0], "utf-8")
+
+
+def samples_of(outputs: Outputs) -> npt.NDArray[np.float32]:
+    """Sound, float32 (n_samples,); read from its file where the answer has no samples, as in JSON."""
+    if "audio" in outputs:
+        return np.array(outputs["audio"][0], np.float32)  # copied: the wire's buffer is read-only
+    wav = outputs["audio_wav"][0, 0]
+    return Speech.from_wav(wav).audio if wav else np.zeros(0, np.float32)
 
 
 def words_of(outputs: Outputs) -> tuple[Word, ...]:

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from tritone_client.calls import models
-from tritone_client.calls.call import Call, Outputs, request, text_of, words_of
+from tritone_client.calls.call import Call, Outputs, request, samples_of, text_of, words_of
 from tritone_client.calls.options import Asking, Captioning, Conversing, ConversingStream, inputs_of
 from tritone_client.exceptions import InvalidInput
 from tritone_client.media import audio_bytes, image_bytes
@@ -130,7 +128,7 @@ def _reply(outputs: Outputs) -> Reply:
 
 
 def _reply_chunk(outputs: Outputs) -> ReplyChunk:
-    index, audio = int(outputs["index"][0, 0]), np.array(outputs["audio"][0], np.float32)
+    index, audio = int(outputs["index"][0, 0]), samples_of(outputs)
     rate = int(outputs["sampling_rate"][0, 0])
     return ReplyChunk(
         index=index,

@@ -7,7 +7,7 @@ import numpy as np
 from tritone_client.calls import models
 from tritone_client.calls.call import Call, Outputs, request, text_of
 from tritone_client.calls.options import Drawing, inputs_of
-from tritone_client.media import image_bytes
+from tritone_client.media import image_bytes, pixels_of
 from tritone_client.types import GeneratedImage, GeneratedImages, ImageProgress
 
 
@@ -32,7 +32,9 @@ def _inputs(prompt: str, options: Drawing) -> dict[str, Any]:
 
 
 def _images(outputs: Outputs) -> GeneratedImages:
-    columns = zip(outputs["image"][0], outputs["image_png"][0], outputs["seed"][0], strict=True)
+    files = outputs["image_png"][0]
+    decoded = outputs["image"][0] if "image" in outputs else [pixels_of(png) for png in files]  # JSON has no pixels
+    columns = zip(decoded, files, outputs["seed"][0], strict=True)
     return GeneratedImages(
         # Copied: the wire's buffer is read-only.
         images=tuple(GeneratedImage(np.array(pixels, np.uint8), png, int(seed)) for pixels, png, seed in columns),

@@ -73,7 +73,7 @@ class Model:
 
 
 _CHAT_INPUTS = (
-    Tensor("text_input", "BYTES"),
+    Tensor("text_input", "BYTES", optional=True),
     Tensor("image_bytes", "BYTES", (-1,), optional=True),
     Tensor("messages", "BYTES", optional=True),
     Tensor("max_tokens", "INT32", optional=True),
@@ -84,12 +84,16 @@ _CHAT_INPUTS = (
     Tensor("seed", "INT64", optional=True),
     Tensor("stop", "BYTES", (-1,), optional=True),
     Tensor("adapter", "BYTES", optional=True),
+    Tensor("response_format", "BYTES", optional=True),
 )
+_LOGPROBS_INPUTS = (Tensor("logprobs", "BOOL", optional=True), Tensor("top_logprobs", "INT32", optional=True))
 _CHAT_OUTPUTS = (
     Tensor("text_output", "BYTES"),
     Tensor("finish_reason", "BYTES"),
     Tensor("prompt_tokens", "INT32"),
+    Tensor("image_tokens", "INT32"),
     Tensor("completion_tokens", "INT32"),
+    Tensor("logprobs_content", "BYTES"),
 )
 
 _HEARING_INPUTS = (
@@ -97,6 +101,7 @@ _HEARING_INPUTS = (
     Tensor("task", "BYTES", optional=True),
     Tensor("initial_prompt", "BYTES", optional=True),
     Tensor("word_timestamps", "BOOL", optional=True),
+    Tensor("temperature", "FP32", optional=True),
 )
 _HEARD_OUTPUTS = (
     Tensor("text", "BYTES"),
@@ -105,6 +110,12 @@ _HEARD_OUTPUTS = (
     Tensor("segment_start", "FP32", (-1,)),
     Tensor("segment_end", "FP32", (-1,)),
     Tensor("segment_text", "BYTES", (-1,)),
+    Tensor("segment_tokens", "BYTES", (-1,)),
+    Tensor("segment_seek", "INT32", (-1,)),
+    Tensor("segment_temperature", "FP32", (-1,)),
+    Tensor("segment_avg_logprob", "FP32", (-1,)),
+    Tensor("segment_compression_ratio", "FP32", (-1,)),
+    Tensor("segment_no_speech_prob", "FP32", (-1,)),
     Tensor("word", "BYTES", (-1,)),
     Tensor("word_start", "FP32", (-1,)),
     Tensor("word_end", "FP32", (-1,)),
@@ -152,8 +163,10 @@ SPEAK_STREAM = Model(
     (Tensor("index", "INT32"), Tensor("text", "BYTES"), *_SPEECH_OUTPUTS),
     decoupled=True,
 )
-LLAVA_ANSWER = Model("llava_answer", _CHAT_INPUTS, _CHAT_OUTPUTS)
-LLAVA = Model("llava", (*_CHAT_INPUTS, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True)
+LLAVA_ANSWER = Model("llava_answer", (*_CHAT_INPUTS, *_LOGPROBS_INPUTS), _CHAT_OUTPUTS)
+LLAVA = Model(
+    "llava", (*LLAVA_ANSWER.inputs, Tensor("stream_unit", "BYTES", optional=True)), _CHAT_OUTPUTS, decoupled=True
+)
 VOICE_ASSISTANT = Model(
     "voice_assistant",
     inputs=(

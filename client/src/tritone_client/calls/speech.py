@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from tritone_client.calls import models
-from tritone_client.calls.call import Call, Outputs, request, text_of, words_of
+from tritone_client.calls.call import Call, Outputs, request, samples_of, text_of, words_of
 from tritone_client.calls.options import Aligning, Hearing, Speaking, inputs_of
 from tritone_client.media import audio_bytes
 from tritone_client.types import (
@@ -83,7 +81,7 @@ def _heard(outputs: Outputs) -> dict[str, Any]:
 
 def _speech(outputs: Outputs) -> Speech:
     return Speech(
-        audio=np.array(outputs["audio"][0], np.float32),  # copied: the wire's buffer is read-only
+        audio=samples_of(outputs),
         sampling_rate=int(outputs["sampling_rate"][0, 0]),
         wav=outputs["audio_wav"][0, 0],
         words=words_of(outputs),

@@ -1,1 +1,1 @@
-"""How requests travel. Only this room knows tritonclient and gRPC."""
+"""How requests travel. Only this room knows tritonclient, gRPC and HTTP."""

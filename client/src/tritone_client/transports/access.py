@@ -53,6 +53,11 @@ class Address:
         return self.scheme.endswith("s")
 
     @property
+    def is_http(self) -> bool:
+        """Whether it speaks HTTP, and not gRPC."""
+        return self.scheme.startswith("http")
+
+    @property
     def target(self) -> str:
         """host:port."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -116,6 +116,21 @@ _CORE_WORDS = {
     "CANCELLED": ("cancelled", "canceled"),
     "UNIMPLEMENTED": ("doesn't support", "not supported"),
 }
+# Triton's, and those of proxies.
+_HTTP_CODES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    408: "DEADLINE_EXCEEDED",
+    409: "ALREADY_EXISTS",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_GATEWAY_HAS_NOBODY = (502, 503)
 _TRY_AGAIN = re.compile(r"; try again in (\d+(?:\.\d+)?) s")
 
 
@@ -134,6 +149,18 @@ def map_error(code: str, message: str) -> tuple[type[Error], str]:
     if code == "RESOURCE_EXHAUSTED" and "metadata size exceeds" in words:
         return InferenceFailed, f"the server failed with a sentence too long to be sent: {said}"
     return _ERRORS[code], said
+
+
+def map_http_error(status: int, message: str) -> tuple[type[Error], str]:
+    """The error class for a status of HTTP, and what to say; `message` is Triton's, or "" where it is not Triton's."""
+    if _CODED.fullmatch(message):
+        return map_bare_error(message)
+    code = _HTTP_CODES.get(status, "INVALID_ARGUMENT" if 400 <= status < 500 else "UNKNOWN")
+    if status == 400 and message.lower().endswith(_CORE_WORDS["CANCELLED"]):
+        code = "CANCELLED"
+    if not message and status in _GATEWAY_HAS_NOBODY:
+        return ServerUnavailable, f"HTTP {status} of what stands before the server"
+    return map_error(code, message or f"HTTP {status}")
 
 
 def map_bare_error(message: str) -> tuple[type[Error], str]:

@@ -15,6 +15,7 @@ from typing import Any
 from tritone.errors import Unavailable
 from tritone.language.engine_statistics import Statistics
 from tritone.language.token_stream import Answer, Event, Prompt, Reason, deliver
+from tritone.language.vllm.requests import logprobs_of
 
 REASONS: dict[str, Reason] = {"stop": "stop", "length": "length"}  # vLLM's words for ours
 STOP_S = 30.0  # for vLLM's processes to end
@@ -141,8 +142,10 @@ class VllmEngine:
         if ids and answer in self._unheard:
             self._hear(answer)
         reason = REASONS[word] if word else ""
+        logprobs = logprobs_of(said, answer.prompt.sampling.top_logprobs)
         for place, token in enumerate(ids, 1):
-            self._put((answer, token, reason if place == len(ids) else "", None))
+            last = reason if place == len(ids) else ""
+            self._put(Event(answer, token, last, logprob=logprobs[place - 1] if logprobs else None))
         if reason:
             self._whole.add(answer)
 
@@ -162,7 +165,7 @@ class VllmEngine:
             self.statistics.cancelled += not finished
         elif isinstance(error, Exception) and not finished:
             self.statistics.failed += 1
-            self._put((answer, -1, "", Unavailable(self.fault()) if self.fault() else error))
+            self._put(Event(answer, -1, error=Unavailable(self.fault()) if self.fault() else error))
         with self._guard:
             self._count -= 1
         self._tasks.pop(answer)
@@ -182,7 +185,7 @@ class VllmEngine:
 
     def _deliver(self) -> None:
         events, self._events = self._events, []
-        tokens = sum(error is None for *_, error in events)
+        tokens = sum(event.error is None for event in events)
         self.statistics.steps += bool(tokens)
         self.statistics.batched_tokens += tokens
         self.statistics.tokens += tokens

@@ -21,7 +21,8 @@ from tritone.language.vllm.requests import Requests
 from tritone.precision import torch_dtype
 
 if TYPE_CHECKING:
-    from tritone.language.llava import Capacity, Checkpoint, Loading
+    from tritone.language.checkpoint import Checkpoint
+    from tritone.language.llava import Capacity, Loading
 
 MOST_AT_ONCE = 256  # where `slots` is 0; how many fit is then decided between any two tokens
 BLOCK = 128  # tokens; the largest block of vLLM's cache, which answers take block by block

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from tritone.language.sampling import Sampling
+from tritone.language.choosing.logprobs import TokenLogprob
+from tritone.language.choosing.sampling import Sampling
 from tritone.language.token_stream import Prompt
 
 
@@ -44,10 +45,13 @@ class Requests:
     def _options(self, prompt: Prompt) -> Any:
         """vLLM's `SamplingParams`. Text is made, and stop strings are found, by our own detokenizer."""
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
+        grammar = prompt.sampling.grammar
         return SamplingParams(
             **_drawing(prompt.sampling),
+            structured_outputs=StructuredOutputsParams(json=grammar.schema) if grammar else None,
+            logprobs=prompt.sampling.top_logprobs,
             max_tokens=prompt.max_tokens,
             ignore_eos=True,  # vLLM's own idea of it; ours are these
             stop_token_ids=self.eos,
@@ -75,6 +79,29 @@ class Requests:
         pictures = 0 if prompt.pixel_values is None else len(prompt.pixel_values)
         tokens = torch.nonzero(prompt.input_ids == self.image_token)[:, 0].view(pictures, -1)
         return [(int(each[0]), len(each)) for each in tokens]
+
+
+def logprobs_of(said: Any, most: int | None) -> list[TokenLogprob]:
+    """Of each token of vLLM's `CompletionOutput`, with the `most` likeliest; empty where they are not asked for.
+
+    vLLM's are of the distribution that its grammar left.
+    """
+    if most is None:
+        return []
+    return [
+        TokenLogprob(token, _finite(found[token].logprob), _likeliest(found, most))
+        for token, found in zip(said.token_ids, said.logprobs or (), strict=True)
+    ]
+
+
+def _likeliest(found: Mapping[int, Any], most: int) -> tuple[tuple[int, float], ...]:
+    ranked = sorted((each for each in found.items() if each[1].rank <= most), key=lambda each: int(each[1].rank))
+    return tuple((token, _finite(each.logprob)) for token, each in ranked)
+
+
+def _finite(logprob: float) -> float:
+    """OpenAI's number for what is next to impossible: JSON has no −∞."""
+    return max(float(logprob), -9999.0)
 
 
 def _drawing(sampling: Sampling) -> dict[str, Any]:

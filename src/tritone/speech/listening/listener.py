@@ -6,8 +6,10 @@ It asks other models through a function that it is given (`bls.call` in the serv
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from tritone.media.audio import SAMPLING_RATE, Audio
 from tritone.speech.listening import recording
 from tritone.speech.listening.log_mel import LogMel
 from tritone.speech.listening.recording import Options, Piece
-from tritone.speech.listening.transcript import Span, Transcript
+from tritone.speech.listening.transcript import FIGURES, Segment, Span, Transcript
 from tritone.speech.listening.voice_activity import VoiceActivity
 
 Row = dict[str, Any]
@@ -29,6 +31,8 @@ HEARD = (
     "segment_start",
     "segment_end",
     "segment_text",
+    "segment_tokens",
+    *(f"segment_{name}" for name in FIGURES),
     "word",
     "word_start",
     "word_end",
@@ -38,9 +42,11 @@ HEARD = (
 class Listener:
     """Hears sound files with the models `audio_decoder` and `whisper`."""
 
-    def __init__(self, log_mel: LogMel, voice_activity: VoiceActivity, call: Call, max_windows: int) -> None:
-        """`max_windows`: how many windows of one recording are under way at a time."""
-        self.log_mel = log_mel
+    def __init__(
+        self, log_mel: LogMel, voice_activity: VoiceActivity, call: Call, max_windows: int, facts: Row
+    ) -> None:
+        """`max_windows`: how many windows of one recording are under way at a time; `facts`: see there."""
+        self.log_mel, self._facts = log_mel, facts
         self._voice_activity = voice_activity
         self._call = call
         self._max_windows = max_windows
@@ -48,7 +54,12 @@ class Listener:
     @classmethod
     def load(cls, checkpoint: str, call: Call, max_windows: int) -> Listener:
         """For the Whisper checkpoint of that logical name."""
-        return cls(LogMel.load(checkpoints.path(checkpoint)), VoiceActivity.load(), call, max_windows)
+        folder = checkpoints.path(checkpoint)
+        return cls(LogMel.load(folder), VoiceActivity.load(), call, max_windows, _facts(folder))
+
+    def facts(self) -> Row:
+        """What is offered, in JSON's values: the checkpoint, its languages, and whether it translates into English."""
+        return self._facts
 
     async def transcribe(self, audio_bytes: bytes, **options: Any) -> Row:
         """The outputs of `transcribe`; `options` as in `stream`."""
@@ -61,7 +72,8 @@ class Listener:
         """The outputs of `transcribe_stream`, one row for each piece of the recording.
 
         Args:
-            options: `language`, `task`, `initial_prompt` and `word_timestamps`, as far as the caller sent them.
+            options: `language`, `task`, `initial_prompt`, `word_timestamps` and `temperature`, as far as the caller
+                sent them.
         """
         audio, duration = await self._decode(audio_bytes)
         pieces = recording.split(audio)
@@ -99,14 +111,31 @@ class Listener:
             "task": options.task,
             "initial_prompt": options.initial_prompt,
             "word_timestamps": np.bool_(options.word_timestamps),
+            "temperature": np.float32(options.temperature),
         }
         heard = await self._call("whisper", window, HEARD)
         return Transcript(
             _text(heard["text"][0]),
             _text(heard["language"][0]),
-            _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"]),
+            _segments(heard),
             _spans(heard["word_start"], heard["word_end"], heard["word"]),
         )
+
+
+def _facts(folder: Path) -> Row:
+    settings = json.loads((folder / "generation_config.json").read_text("utf-8"))
+    translates = bool(settings.get("is_multilingual", True))
+    languages = [token.strip("<|>") for token in settings.get("lang_to_id") or {}] if translates else ["en"]
+    return {"checkpoint": folder.name, "languages": languages, "translates": translates}
+
+
+def _segments(heard: Row) -> tuple[Segment, ...]:
+    spans = _spans(heard["segment_start"], heard["segment_end"], heard["segment_text"])
+    figures = zip(*(heard[f"segment_{name}"].tolist() for name in FIGURES), strict=True)
+    return tuple(
+        Segment(span.start, span.end, span.text, tuple(json.loads(tokens)), *values)
+        for span, tokens, values in zip(spans, heard["segment_tokens"], figures, strict=True)
+    )
 
 
 def _spans(starts: Any, ends: Any, texts: Any) -> tuple[Span, ...]:

@@ -14,6 +14,7 @@ from tritone.errors import InvalidInput
 
 WINDOW_SECONDS = 30
 N_FRAMES = 3_000  # of 10 ms in a window
+FRAMES_A_SECOND = N_FRAMES // WINDOW_SECONDS
 NO_SOUND = -1.5  # a window of zeros, everywhere: the logarithm's floor as `LogMel` scales it
 HIGHEST_HZ = 8_000.0  # of the mel filters, whatever the checkpoint: transformers' WhisperFeatureExtractor
 

@@ -10,11 +10,13 @@ import asyncio
 import itertools
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
 from tritone.media.audio import SAMPLING_RATE, Audio, peak
-from tritone.speech.listening.transcript import Span, Transcript
+from tritone.speech.listening.log_mel import FRAMES_A_SECOND
+from tritone.speech.listening.transcript import Segment, Span, Transcript
 
 LONGEST_SECONDS = 30.0  # of a piece: what Whisper hears at once
 SHORTEST_SECONDS = 24.0  # of a piece that another one follows
@@ -58,8 +60,10 @@ class Options:
     task: str = ""
     initial_prompt: str = ""
     word_timestamps: bool = False
+    temperature: float = 0.0
 
 
+S = TypeVar("S", bound=Span)
 Hear = Callable[[Audio, Options], Awaitable[Transcript]]
 Voice = Callable[[Audio], Awaitable[Sequence[tuple[int, int]]]]  # (n_samples,) → samples where somebody speaks
 
@@ -148,7 +152,8 @@ async def _hear_stretch(piece: Piece, spoken: Sequence[tuple[int, int]], options
     loudness, start, whole = REST_LOUDNESS * peak(piece.audio), 0, piece
     for _ in range(MOST_PASSES):
         heard = await hear(piece.audio, options)
-        parts.append(replace(heard, segments=_shift(heard.segments, piece), words=_shift(heard.words, piece)))
+        segments = tuple(_sought(_shift(segment, piece), piece) for segment in heard.segments)
+        parts.append(replace(heard, segments=segments, words=tuple(_shift(word, piece) for word in heard.words)))
         end = heard.segments[-1].end if heard.segments else 0.0
         start += int(max(end, SHORTEST_STEP_SECONDS) * SAMPLING_RATE)
         rest = whole.audio[start:]
@@ -191,9 +196,14 @@ def levelled(audio: Audio) -> Audio:
     return audio * np.float32(LOUDNESS / loudness)
 
 
-def _shift(spans: Sequence[Span], piece: Piece) -> tuple[Span, ...]:
+def _shift(span: S, piece: Piece) -> S:
     """The same in the recording's time. Whisper may end a segment in the padding behind the sound."""
-    return tuple(Span(_time(piece, span.start), _time(piece, span.end), span.text) for span in spans)
+    return replace(span, start=_time(piece, span.start), end=_time(piece, span.end))
+
+
+def _sought(segment: Segment, piece: Piece) -> Segment:
+    """The segment with the place of its window in the recording: that of the piece, as each is a window of its own."""
+    return replace(segment, seek=round(piece.start * FRAMES_A_SECOND))
 
 
 def _time(piece: Piece, seconds: float) -> float:

@@ -21,7 +21,7 @@ from tritone.errors import InvalidInput
 from tritone.precision import torch_dtype
 from tritone.speech.listening.log_mel import N_FRAMES, NO_SOUND, WINDOW_SECONDS, Features
 from tritone.speech.listening.log_mel import LogMel as LogMel
-from tritone.speech.listening.transcript import Span, Transcript
+from tritone.speech.listening.transcript import Segment, Span, Transcript
 from tritone.speech.listening.whisper_decoding import Decoded, Vocabulary, decode, detect_languages
 from tritone.speech.listening.whisper_network import Memory, Network
 from tritone.speech.listening.whisper_steps import StepGraphs
@@ -56,6 +56,7 @@ class Window:
     initial_prompt: tuple[int, ...] = ()  # tokens of a text before it: names, style, the sentence so far
     word_timestamps: bool = False
     duration: float = WINDOW_SECONDS  # of the sound in it, in seconds; the rest is silence
+    temperature: float = 0.0  # to sample at, once; 0: the likeliest text, sampled where it is doubtful
 
 
 class Whisper:
@@ -69,14 +70,16 @@ class Whisper:
         dtype: torch.dtype = torch.float32,
         shortest_context: float = WINDOW_SECONDS,
         cuda_graphs: bool = False,
+        name: str = "whisper",
     ) -> None:
         """Take the weights of a model.
 
         Args:
+            name: the checkpoint's, for those whom it cannot serve.
             shortest_context: seconds that the encoder sees at least; less than 30 is faster and hears worse.
             cuda_graphs: on a GPU, each token of few windows is one launch.
         """
-        self._shortest_context = shortest_context
+        self._shortest_context, self._name = shortest_context, name
         settings: Any = model.generation_config
         self._tokenizer: Any = tokenizer
         self._network = Network(model, device, dtype)
@@ -103,7 +106,7 @@ class Whisper:
         precision = fastest_dtype(device) if dtype == "fastest" else torch_dtype(dtype, device)
         model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
         tokenizer = WhisperTokenizer.from_pretrained(directory, local_files_only=True)
-        whisper = cls(model, tokenizer, device, precision, shortest_context, cuda_graphs)
+        whisper = cls(model, tokenizer, device, precision, shortest_context, cuda_graphs, directory.name)
         whisper.warm_up()
         return whisper
 
@@ -128,10 +131,12 @@ class Whisper:
         initial_prompt: str | None = None,
         word_timestamps: bool = False,
         duration: float = WINDOW_SECONDS,
+        temperature: float = 0.0,
     ) -> Window:
         """A window that `transcribe` can take.
 
-        Raises InvalidInput if its shape, values, language, task, prompt or duration are not for this checkpoint.
+        Raises InvalidInput if its shape, values, language, task, prompt, duration or temperature are not for this
+        checkpoint.
         """
         shape = input_features.shape
         if shape != (self.n_mels, N_FRAMES):
@@ -141,13 +146,25 @@ class Whisper:
         if task and task not in TASKS:
             raise InvalidInput(f"task is {task[:40]!r}, it must be one of {', '.join(TASKS)}")
         if task == "translate" and not self.multilingual:
-            raise InvalidInput("task 'translate' needs a multilingual checkpoint; this one transcribes English only")
+            raise InvalidInput(
+                f"task 'translate' needs a multilingual checkpoint; '{self._name}' transcribes English only"
+            )
         if language and _code(language) not in self.languages:
             raise InvalidInput(f"language {language[:40]!r} is unknown; this checkpoint has {self._offer()}")
         if not 0 < duration <= WINDOW_SECONDS:
             raise InvalidInput(f"duration is {duration} s, it must be over 0 and at most {WINDOW_SECONDS}")
+        if not 0 <= temperature <= TEMPERATURES[-1]:
+            raise InvalidInput(f"temperature is {temperature:g}, it must be from 0 to {TEMPERATURES[-1]:g}")
         prompt = self._prompt(initial_prompt or "")
-        return Window(input_features, language or None, task or None, prompt, bool(word_timestamps), float(duration))
+        return Window(
+            input_features,
+            language or None,
+            task or None,
+            prompt,
+            bool(word_timestamps),
+            float(duration),
+            float(temperature),
+        )
 
     def transcribe(self, windows: Sequence[Window]) -> list[Transcript]:
         """Transcribe prepared windows together, in order.
@@ -162,16 +179,22 @@ class Whisper:
         """Transcribe prepared windows together and yield (row, transcript) as soon as each is done, short ones first.
 
         Decoding is greedy. A window whose text repeats itself, or which the network does not believe, is tried again
-        after all others: with the whole 30 s before its encoder, then sampled at rising temperatures.
+        after all others: with the whole 30 s before its encoder, then sampled at rising temperatures. A window with a
+        temperature of its own is sampled at it, once.
         """
         encoded: dict[tuple[int, int], torch.Tensor] = {}  # of the windows that are still open: none is encoded twice
         open_rows = {row for row, window in enumerate(windows) if window.input_features.max() > NO_SOUND}
         for row in sorted(set(range(len(windows))) - open_rows):  # Whisper invents words for nothing at all
             yield row, Transcript(language=_code(windows[row].language or ""))
+        whole = N_FRAMES // 2
+        sampled = {row for row in open_rows if windows[row].temperature}
+        open_rows -= sampled
+        for temperature in sorted({windows[row].temperature for row in sampled}):
+            rows = [row for row in sorted(sampled) if windows[row].temperature == temperature]
+            yield from self._attempt(windows, rows, whole, temperature, sampled, encoded, is_last=True)
         for positions in sorted({self._positions(windows[row]) for row in open_rows}):
             rows = [row for row in sorted(open_rows) if self._positions(windows[row]) == positions]
             yield from self._attempt(windows, rows, positions, TEMPERATURES[0], open_rows, encoded, is_last=False)
-        whole = N_FRAMES // 2
         for temperature in TEMPERATURES:
             cut = [row for row in sorted(open_rows) if temperature or self._positions(windows[row]) < whole]
             last = temperature == TEMPERATURES[-1]
@@ -209,9 +232,11 @@ class Whisper:
             if silent or is_last or not self._is_doubtful(decoded):
                 open_rows.discard(rows[place])
                 encoded.pop((rows[place], positions))
-                tokens = () if silent else decoded.tokens
-                here = memory.row(place)
-                yield rows[place], self._transcript(batch[place], tokens, languages[place], here, prompts[place])
+                said = replace(decoded, tokens=()) if silent else decoded
+                segments = tuple(self._segments(said, temperature, batch[place].duration))
+                words = self._words(batch[place], said, segments, languages[place], memory.row(place), prompts[place])
+                text = " ".join(segment.text for segment in segments)
+                yield rows[place], Transcript(text, languages[place], segments, words)
 
     def _positions(self, window: Window) -> int:
         """How many positions of 20 ms the encoder sees of a window."""
@@ -246,42 +271,48 @@ class Whisper:
 
     def _repeats(self, tokens: Sequence[int]) -> bool:
         """Whether a text says the same thing again and again."""
-        text = self._text(tokens).encode()
-        return len(text) > COMPRESSION_RATIO * len(zlib.compress(text))
+        return compression_ratio(self._text(tokens)) > COMPRESSION_RATIO
 
-    def _transcript(
-        self, window: Window, tokens: Sequence[int], language: str, memory: Memory, prompt: list[int]
-    ) -> Transcript:
-        segments = tuple(self._segments(tokens, window.duration))
-        words: list[Span] = []
-        if window.word_timestamps and segments:
-            text = [token for token in tokens if token < self._vocabulary.end]
-            start = [*prompt[prompt.index(self._vocabulary.start) :], self._vocabulary.no_timestamps]
-            words = find_words(
-                self._network,
-                self._tokenizer,
-                memory,
-                self._heads,
-                start,
-                text,
-                window.duration,
-                language,
-                self._vocabulary.end,
-            )
-        words = [_within(word, segments) for word in words]
-        return Transcript(" ".join(segment.text for segment in segments), language, segments, tuple(words))
+    def _words(
+        self,
+        window: Window,
+        decoded: Decoded,
+        segments: Sequence[Segment],
+        language: str,
+        memory: Memory,
+        prompt: list[int],
+    ) -> tuple[Span, ...]:
+        if not window.word_timestamps or not segments:
+            return ()
+        words = find_words(
+            self._network,
+            self._tokenizer,
+            memory,
+            self._heads,
+            [*prompt[prompt.index(self._vocabulary.start) :], self._vocabulary.no_timestamps],
+            [token for token in decoded.tokens if token < self._vocabulary.end],
+            window.duration,
+            language,
+            self._vocabulary.end,
+        )
+        return tuple(_within(word, segments) for word in words)
 
-    def _segments(self, tokens: Sequence[int], duration: float) -> Iterator[Span]:
+    def _segments(self, decoded: Decoded, temperature: float, duration: float) -> Iterator[Segment]:
         """Text between two timestamps; text that the window cuts off ends with it."""
+        seek = 0  # a window is all that is known here
+        ratio = compression_ratio(self._text(decoded.tokens))
+        figures = (temperature, decoded.log_probability, ratio, decoded.no_speech_probability)
         start, said = 0.0, list[int]()
-        for token in [*tokens, None]:
+        for token in [*decoded.tokens, None]:
+            said += [] if token is None else [token]
             if token is not None and token < self._vocabulary.first_time:
-                said.append(token)
                 continue
             time = duration if token is None else (token - self._vocabulary.first_time) * SECONDS_A_POSITION
-            if text := self._text(said):
-                yield Span(round(start, 2), round(max(start, min(time, duration)), 2), text)
-            start, said = time, []
+            text = self._text(said)
+            if text:
+                end = round(max(start, min(time, duration)), 2)
+                yield Segment(round(start, 2), end, text, tuple(said), seek, *figures)
+            start, said = time, said[-1:] if not text else []
 
     def _text(self, tokens: Sequence[int]) -> str:
         """Text of tokens; "" for what has no letter and no digit, such as the full stop that noise can be."""
@@ -308,6 +339,12 @@ def fastest_dtype(device: str) -> torch.dtype:
         return torch.float16
     capabilities = torch.cpu.get_capabilities()
     return torch.bfloat16 if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else torch.float32
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of a text for each byte that zlib makes of it; a text that repeats itself packs well."""
+    encoded = text.encode()
+    return len(encoded) / len(zlib.compress(encoded))
 
 
 def _most_tokens(window: Window) -> int:

@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tritone.errors import InvalidInput, NotServed, TritoneError
-from tritone.media.audio import SAMPLING_RATE, resample
+from tritone.media.audio import SAMPLING_RATE, at_tempo, resample
 from tritone.speech.reading import clauses, markdown
 from tritone.speech.reading.normalization import Word, read
 from tritone.speech.reading.scripts import is_han, language_by_script, readable_scripts, script_of
 from tritone.speech.speaking.voice import Engine, Sound
 
-MIN_SPEED, MAX_SPEED = 0.5, 2.0  # beyond, VITS slurs or swallows phonemes
+MIN_SPEED, MAX_SPEED = 0.25, 4.0
+SLOWEST, FASTEST = 0.5, 2.0  # that a voice speaks: beyond, VITS slurs or swallows phonemes, and its sound is stretched
 
 # Loudness: every clause has the same power where there is speech.
 LOUDNESS = 0.1  # root mean square of its loud frames: −20 dB of full scale
@@ -125,6 +126,16 @@ class Speaker:
                 speaker.speak([speaker.prepare("你好。" if language == "zh" else "one.", voice.name, language)])
         return speaker
 
+    def facts(self) -> dict[str, Any]:
+        """What is offered, in JSON's values; the first voice that can speak a text is that of who names none."""
+        return {
+            "voices": [engine.voice.model_dump() for engine in self._engines],
+            "default_voice": self._engines[0].voice.name,
+            "min_speed": MIN_SPEED,
+            "max_speed": MAX_SPEED,
+            "max_characters": self._max_characters,
+        }
+
     def prepare(self, text: str, voice: str = "", language: str = "", speed: float = 1.0) -> Script:
         """A text as `speak` takes it.
 
@@ -162,7 +173,7 @@ class Speaker:
         sounds: dict[tuple[int, int], Sound] = {}
         for engine in self._engines:
             own = [
-                ((number, place), (clause.prepared, script.speed))
+                ((number, place), (clause.prepared, _spoken_speed(script.speed)))
                 for number, script in enumerate(scripts)
                 if script.engine is engine
                 for place, clause in enumerate(script.clauses)
@@ -278,6 +289,7 @@ def _join(script: Script, sounds: Sequence[Sound]) -> Speech:
     words: list[TimedWord] = []
     begin = 0.0
     for clause, sound in zip(script.clauses, sounds, strict=True):
+        sound = _stretched(sound, rate, script.speed)
         audio, skipped = finish(sound.audio, rate, clause.pause)
         last = len(audio) / rate - clause.pause
         for word, (start, end) in zip(clause.words, sound.times, strict=bool(sound.times)):
@@ -286,6 +298,19 @@ def _join(script: Script, sounds: Sequence[Sound]) -> Speech:
         parts.append(audio)
         begin += len(audio) / rate
     return Speech(np.concatenate(parts), rate, script.engine.voice.name, tuple(words), script.note)
+
+
+def _spoken_speed(speed: float) -> float:
+    return min(max(speed, SLOWEST), FASTEST)
+
+
+def _stretched(sound: Sound, rate: int, speed: float) -> Sound:
+    """A clause that was spoken at `_spoken_speed`, at `speed`."""
+    tempo = speed / _spoken_speed(speed)
+    if tempo == 1:
+        return sound
+    times = tuple((start / tempo, end / tempo) for start, end in sound.times)
+    return Sound(at_tempo(sound.audio, rate, tempo), times)
 
 
 def finish(audio: NDArray[np.float32], rate: int, pause: float) -> tuple[NDArray[np.float32], float]:

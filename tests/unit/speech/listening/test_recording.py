@@ -13,7 +13,7 @@ from tritone import checkpoints
 from tritone.media.audio import SAMPLING_RATE
 from tritone.speech.listening import recording
 from tritone.speech.listening.recording import Options
-from tritone.speech.listening.transcript import Span, Transcript
+from tritone.speech.listening.transcript import Segment, Span, Transcript
 from tritone.speech.listening.voice_activity import VoiceActivity
 from tritone.speech.listening.whisper import LogMel, Whisper
 from tritone.speech.speaking.tts import Speaker
@@ -32,6 +32,10 @@ def quiet(seconds: float) -> np.ndarray:
 async def always(audio):
     """Somebody speaks from the first sample to the last."""
     return [(0, len(audio))]
+
+
+def segment(start, end, text):
+    return Segment(start, end, text, (50363, 50413), 0, 0.0, -0.25, 1.5, 0.125)
 
 
 def hear_all(audio, options, hear, at_once=4, voice=always):
@@ -74,7 +78,7 @@ def test_pieces_are_joined_in_order_in_the_recordings_time() -> None:
     async def hear(audio, options):
         seconds = len(audio) / SAMPLING_RATE
         await asyncio.sleep(0.02 if seconds > 20 else 0.0)  # the short last piece is done first
-        return Transcript(f"{seconds:.0f}.", "en", (Span(0.0, 99.0, "x"),), (Span(1.0, 2.0, "y"),))
+        return Transcript(f"{seconds:.0f}.", "en", (segment(0.0, 99.0, "x"),), (Span(1.0, 2.0, "y"),))
 
     audio = np.concatenate([loud(25.0), quiet(0.2), loud(25.0), quiet(0.2), loud(5.0)])
     parts = hear_all(audio, Options(language="en"), hear)
@@ -82,6 +86,8 @@ def test_pieces_are_joined_in_order_in_the_recordings_time() -> None:
     assert heard.text == "25. 25. 5."
     assert [word.start for word in heard.words] == pytest.approx([1.0, 26.1, 51.3], abs=0.1)
     assert [segment.end for segment in heard.segments] == pytest.approx([25.1, 50.3, 55.4], abs=0.1)
+    assert [segment.seek for segment in heard.segments] == pytest.approx([0, 2510, 5030], abs=10)  # frames of 10 ms
+    assert {segment.avg_logprob for segment in heard.segments} == {-0.25}
 
 
 def test_silent_pieces_are_not_heard_and_the_first_language_is_that_of_all() -> None:
@@ -131,11 +137,11 @@ def test_words_that_a_window_left_out_are_heard_again_from_where_it_ended() -> N
         """Stops after six seconds at the most."""
         seconds = len(audio) / SAMPLING_RATE
         heard_from.append(10.0 - seconds)
-        return Transcript("said.", "en", (Span(0.0, min(seconds, 6.0), "said."),))
+        return Transcript("said.", "en", (segment(0.0, min(seconds, 6.0), "said."),))
 
     heard = recording.join(hear_all(loud(10.0), Options(language="en"), hear))
     assert heard_from == [0.0, 6.0]
-    assert [(span.start, span.end) for span in heard.segments] == [(0.0, 6.0), (6.0, 10.0)]
+    assert [(span.start, span.end, span.seek) for span in heard.segments] == [(0.0, 6.0, 0), (6.0, 10.0, 600)]
     assert heard.text == "said. said."
 
 
@@ -144,7 +150,7 @@ def test_what_is_quiet_behind_the_last_word_is_not_heard_again() -> None:
 
     async def hear(audio, options):
         calls.append(len(audio))
-        return Transcript("said.", "en", (Span(0.0, 3.0, "said."),))
+        return Transcript("said.", "en", (segment(0.0, 3.0, "said."),))
 
     for rest in (0.01 * loud(3.0), np.concatenate([loud(0.3), quiet(1.0)])):  # a murmur; the last word's own end
         hear_all(np.concatenate([loud(3.0), rest]), Options(language="en"), hear)
@@ -163,12 +169,12 @@ def test_only_where_somebody_speaks_is_heard_with_a_margin_and_in_the_recordings
 
     async def hear(audio, options):
         lengths.append(len(audio) / SAMPLING_RATE)
-        return Transcript("said.", "en", (Span(0.5, lengths[-1], "said."),), (Span(0.5, 0.9, "said."),))
+        return Transcript("said.", "en", (segment(0.5, lengths[-1], "said."),), (Span(0.5, 0.9, "said."),))
 
     voice = said_at((2.0, 3.0), (4.0, 5.0), (15.0, 16.0))
     heard = recording.join(hear_all(loud(20.0), Options(language="en"), hear, voice=voice))
     assert lengths == [4.0, 2.0]  # a pause of a second belongs to the words around it, one of ten does not
-    assert [(span.start, span.end) for span in heard.segments] == [(2.0, 5.5), (15.0, 16.5)]
+    assert [(span.start, span.end, span.seek) for span in heard.segments] == [(2.0, 5.5, 150), (15.0, 16.5, 1450)]
     assert [span.start for span in heard.words] == [2.0, 15.0]
     lengths.clear()
     assert recording.join(hear_all(loud(20.0), Options(), hear, voice=said_at())) == Transcript()
@@ -181,7 +187,7 @@ def test_a_loop_cannot_make_a_piece_be_heard_for_ever(end: float) -> None:
 
     async def hear(audio, options):
         starts.append(30.0 - len(audio) / SAMPLING_RATE)
-        return Transcript("again.", "en", (Span(0.0, end, "again."),))
+        return Transcript("again.", "en", (segment(0.0, end, "again."),))
 
     hear_all(loud(30.0), Options(language="en"), hear)
     assert len(starts) == recording.MOST_PASSES
@@ -193,7 +199,7 @@ def test_music_behind_the_last_word_is_not_heard_again() -> None:
 
     async def hear(audio, options):
         calls.append(len(audio))
-        return Transcript("said.", "en", (Span(0.0, 2.0, "said."),))
+        return Transcript("said.", "en", (segment(0.0, 2.0, "said."),))
 
     hear_all(loud(9.0), Options(language="en"), hear, voice=said_at((0.0, 2.0), (5.0, 5.3)))
     assert len(calls) == 1

@@ -1,6 +1,7 @@
 """Whisper hears what the voice says, whoever else is in the batch, and refuses what it cannot do."""
 
 import re
+import zlib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +13,12 @@ import soxr
 import torch
 from transformers import (
     GenerationConfig,
+    SuppressTokensAtBeginLogitsProcessor,
+    SuppressTokensLogitsProcessor,
     WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
+    WhisperTimeStampLogitsProcessor,
     WhisperTokenizer,
 )
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping
@@ -77,12 +81,63 @@ def test_segments_carry_the_text_and_its_times(whisper: Whisper, log_mel: LogMel
     assert " ".join(segment.text for segment in transcript.segments) == transcript.text
 
 
+def test_segments_have_the_figures_of_openai_whisper(whisper: Whisper, directory: Path, log_mel, recordings) -> None:
+    """Its formulas (decoding.py, utils.py) on transformers' tokens, rules and logits, for a window of two segments."""
+    pause = np.zeros(2 * SAMPLING_RATE, np.float32)
+    features = log_mel(np.concatenate([recordings[0], pause, recordings[2]]))
+    first, last = whisper.transcribe([Window(features)])[0].segments
+    model = WhisperForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval()
+    settings, sound = model.generation_config, torch.from_numpy(features[None])
+    tokens = model.generate(sound, return_timestamps=True)[0].tolist()
+    start, end, no_speech = settings.decoder_start_token_id, settings.eos_token_id, settings.no_timestamps_token_id - 1
+    said = [token for token in tokens if token not in (start, end)]
+    ids = torch.tensor([[start, *said]])
+    with torch.inference_mode():
+        logits = model(sound, decoder_input_ids=ids).logits
+    rules = [
+        SuppressTokensAtBeginLogitsProcessor(settings.begin_suppress_tokens, begin_index=1),
+        SuppressTokensLogitsProcessor(settings.suppress_tokens),
+        WhisperTimeStampLogitsProcessor(settings, begin_index=1),
+    ]
+    total = 0.0
+    for place, token in enumerate([*said, end]):
+        scores = logits[:, place].clone()
+        for rule in rules:
+            scores = rule(ids[:, : place + 1], scores)
+        total += float(scores.log_softmax(-1)[0, token])
+    text = WhisperTokenizer.from_pretrained(directory).decode(said, skip_special_tokens=True).strip()
+    assert [*first.tokens, *last.tokens] == said
+    assert all(segment.tokens[0] > no_speech < segment.tokens[-1] for segment in (first, last))  # timestamps
+    for segment in (first, last):
+        assert (segment.seek, segment.temperature) == (0, 0.0)
+        assert segment.avg_logprob == pytest.approx(total / (len(said) + 1), abs=1e-4)
+        assert segment.no_speech_prob == pytest.approx(float(logits[0, 0].softmax(-1)[no_speech]), rel=1e-3)
+        assert segment.compression_ratio == len(text.encode()) / len(zlib.compress(text.encode()))
+
+
+def test_a_window_with_a_temperature_is_sampled_at_it_and_its_neighbour_is_not(whisper, log_mel, recordings) -> None:
+    windows = [whisper.prepare(log_mel(recordings[0]), temperature=0.75), Window(log_mel(recordings[1]))]
+    sampled, likeliest = whisper.transcribe(windows)
+    assert [segment.temperature for segment in sampled.segments] == [0.75]
+    assert (
+        sampled.segments[0].avg_logprob
+        < whisper.transcribe([Window(log_mel(recordings[0]))])[0].segments[0].avg_logprob
+    )
+    assert jiwer.wer(QUESTION, sampled.text) < 0.5
+    assert (likeliest.text, likeliest.segments[0].temperature) == (SENTENCES[1], 0.0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_neighbours_in_a_batch_do_not_change_the_text(directory: Path, log_mel: LogMel, recordings, dtype) -> None:
     whisper = Whisper.load(directory, "cpu", dtype)
     windows = [Window(log_mel(recording)) for recording in recordings]
     together = whisper.transcribe(windows)
-    assert together == [whisper.transcribe([window])[0] for window in windows]
+    alone = [whisper.transcribe([window])[0] for window in windows]
+    assert [transcript.text for transcript in together] == [transcript.text for transcript in alone]
+    for here, there in zip(together, alone, strict=True):
+        assert [(s.start, s.end, s.tokens) for s in here.segments] == [
+            (s.start, s.end, s.tokens) for s in there.segments
+        ]
     assert together[2].text == SENTENCES[2]
 
 
@@ -150,6 +205,7 @@ def test_a_text_that_repeats_itself_is_tried_again_alone(whisper: Whisper, log_m
     answers = list(whisper.stream(windows))
     assert [(row, transcript.text) for row, transcript in answers] == [(1, SENTENCES[1]), (0, SENTENCES[0])]
     assert temperatures == [0.0, 0.2]
+    assert [transcript.segments[0].temperature for _, transcript in answers] == [0.0, 0.2]
 
 
 def test_a_loop_ends_as_soon_as_it_is_seen_and_no_row_says_more_than_its_sound_can_hold(
@@ -268,7 +324,7 @@ SILENCE = np.full((80, 3_000), -1.0, np.float32)
         (Window(np.full_like(SILENCE, np.nan)), "no numbers"),
         (Window(SILENCE, language="zh"), "language 'zh' is unknown; this checkpoint has English only"),
         (Window(SILENCE, language="klingon"), "language 'klingon' is unknown"),
-        (Window(SILENCE, task="translate"), "needs a multilingual checkpoint"),
+        (Window(SILENCE, task="translate"), "needs a multilingual checkpoint; 'whisper' transcribes English only"),
         (Window(SILENCE, task="summarise"), "task is 'summarise', it must be one of transcribe, translate"),
     ],
 )
@@ -284,6 +340,8 @@ def test_what_the_checkpoint_cannot_do_is_refused(whisper: Whisper, window: Wind
         ({"duration": 0.0}, "duration is 0.0 s, it must be over 0 and at most 30"),
         ({"duration": 30.5}, "duration is 30.5 s"),
         ({"duration": float("nan")}, "duration is nan s"),
+        ({"temperature": 1.5}, "temperature is 1.5, it must be from 0 to 1"),
+        ({"temperature": float("nan")}, "temperature is nan"),
     ],
 )
 def test_options_out_of_range_are_refused(whisper: Whisper, options: dict, sentence: str) -> None:

@@ -1,13 +1,11 @@
-"""The gRPC transport against a real gRPC server that speaks Triton's protocol and misbehaves on demand."""
+"""Both clients, over gRPC and HTTP, against real servers that speak Triton's protocol and misbehave on demand."""
 
 import socket
 from concurrent import futures
 
-import grpc
 import numpy as np
 import pytest
-from fake_triton import PATIENCE_S, Triton
-from tritonclient.grpc import service_pb2_grpc
+from fake_triton import PATIENCE_S
 
 from tritone_client import (
     Cancelled,
@@ -16,9 +14,10 @@ from tritone_client import (
 )
 
 
-def test_a_request_arrives_as_triton_reads_it_and_its_answer_comes_back(client, triton):
+def test_a_request_arrives_as_triton_reads_it_and_its_answer_comes_back(connect, grpc_triton):
+    client = connect(grpc_triton.url)
     assert client.ask("你好", b"png", seed=7, request_id="number 1").text == "你好"
-    request = triton.requests[0]
+    request = grpc_triton.requests[0]
     assert (request.model_name, request.id) == ("llava_answer", "number 1")
     assert [(i.name, i.datatype, list(i.shape)) for i in request.inputs] == [
         ("text_input", "BYTES", [1, 1]),
@@ -30,7 +29,8 @@ def test_a_request_arrives_as_triton_reads_it_and_its_answer_comes_back(client, 
         b"\x03\0\0\0png",
         np.int64(7).tobytes(),
     ]
-    assert [o.name for o in request.outputs] == ["text_output", "finish_reason", "prompt_tokens", "completion_tokens"]
+    tokens = [f"{what}_tokens" for what in ("prompt", "image", "completion")]
+    assert [o.name for o in request.outputs] == ["text_output", "finish_reason", *tokens, "logprobs_content"]
 
 
 def test_a_message_of_many_megabytes_goes_through(client):
@@ -38,11 +38,11 @@ def test_a_message_of_many_megabytes_goes_through(client):
     assert client.ask(text).text == text
 
 
-def test_streams_do_not_ask_for_triton_grpc_error(client, triton):
+def test_streams_do_not_ask_for_triton_grpc_error(connect, grpc_triton):
     """A few dozen failing streams at once in that mode kill server 2.51."""
-    list(client.ask_stream("go on"))
-    assert "triton_grpc_error" not in triton.metadata[0]
-    assert triton.requests[0].parameters["status"].bool_param
+    list(connect(grpc_triton.url).ask_stream("go on"))
+    assert "triton_grpc_error" not in grpc_triton.metadata[0]
+    assert grpc_triton.requests[0].parameters["status"].bool_param
 
 
 def test_a_request_carries_its_time_out(client, triton):
@@ -50,13 +50,13 @@ def test_a_request_carries_its_time_out(client, triton):
     client.ask("Hello", timeout_s=2.5)
     list(client.ask_stream("Hello", timeout_s=0.75))
     client.ask("Hello", timeout_s=1e9)
-    sent = [request.parameters["timeout"].int64_param for request in triton.requests]
-    assert sent == [2_500_000, 750_000, 10**15]
+    assert triton.timeouts == [2_500_000, 750_000, 10**15]
 
 
-def test_connection_refused_is_not_a_timeout(connect, closed_port):
-    with connect(f"127.0.0.1:{closed_port}", timeout_s=PATIENCE_S, retries=0) as client:
-        with pytest.raises(ServerUnavailable, match=f"no answer from 127.0.0.1:{closed_port}: .*refused"):
+def test_connection_refused_is_not_a_timeout(connect, closed_port, scheme):
+    with connect(f"{scheme}://127.0.0.1:{closed_port}", timeout_s=PATIENCE_S, retries=0) as client:
+        said = f"no answer from .*127.0.0.1:{closed_port}: .*(refused|attempts failed)"
+        with pytest.raises(ServerUnavailable, match=said):
             client.ask("Hello")
         with pytest.raises(ServerUnavailable):
             next(client.ask_stream("Hello"))
@@ -71,11 +71,11 @@ def test_a_name_that_does_not_exist_is_not_a_timeout(connect):
         client.ask("Hello")
 
 
-def test_a_server_that_goes_away_is_unavailable(client, triton):
+def test_a_server_that_goes_away_is_unavailable(client, triton, serving):
     with futures.ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.ask, "wait")
         assert triton.busy.wait(PATIENCE_S)
-        triton.server.stop(0)
+        serving.stop(triton)
         with pytest.raises(ServerUnavailable):
             asked.result(PATIENCE_S)
 
@@ -141,16 +141,12 @@ def test_the_models_that_are_ready_are_told_with_their_tensors(client):
     assert "finish_reason" in model.outputs
 
 
-def test_waiting_outlives_a_server_that_is_not_there_yet(connect):
+def test_waiting_outlives_a_server_that_is_not_there_yet(connect, serving, scheme):
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
-        url = f"127.0.0.1:{held.getsockname()[1]}"
-    with connect(url) as client, futures.ThreadPoolExecutor(1) as pool:
+        port = held.getsockname()[1]
+    with connect(f"{scheme}://127.0.0.1:{port}") as client, futures.ThreadPoolExecutor(1) as pool:
         assert not client.is_ready()
         waiting = pool.submit(client.wait_until_ready, PATIENCE_S)
-        server = grpc.server(futures.ThreadPoolExecutor(1))
-        service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Triton(), server)
-        assert server.add_insecure_port(url)
-        server.start()
+        serving(port=port)
         waiting.result(PATIENCE_S)
-        server.stop(0).wait(PATIENCE_S)

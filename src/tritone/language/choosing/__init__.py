@@ -1,0 +1,1 @@
+"""The choice of the next token: what may come, what is likely, what is drawn."""
