@@ -117,6 +117,28 @@ def test_options_change_the_answer_as_they_say(sdk):
     assert caught.value.param == "max_tokens"
 
 
+def test_an_answer_is_json_of_a_schema_and_tells_how_likely_it_was(sdk):
+    schema = {
+        "type": "object",
+        "properties": {"color": {"enum": ["red", "blue", "红色"]}},
+        "required": ["color"],
+        "additionalProperties": False,
+    }
+    shape = {"type": "json_schema", "json_schema": {"name": "circle", "strict": True, "schema": schema}}
+    wish = {"model": "llava", "messages": about(TWO, QUESTION), "response_format": shape, "logprobs": True}
+    choice = sdk.chat.completions.create(**wish, top_logprobs=2).choices[0]
+    assert json.loads(choice.message.content)["color"] in schema["properties"]["color"]["enum"]
+    content = choice.logprobs.content
+    assert b"".join(bytes(each.bytes) for each in content).decode() == choice.message.content
+    assert all(each.logprob <= 0 and len(each.top_logprobs) == 2 for each in content)
+    free = sdk.chat.completions.create(
+        model="llava", messages=about(TWO, "Hello."), response_format={"type": "json_object"}
+    )
+    assert isinstance(json.loads(free.choices[0].message.content), dict) or free.choices[0].finish_reason == "length"
+    picture = sdk.chat.completions.create(model="llava", messages=about(TWO, QUESTION)).usage.prompt_tokens_details
+    assert picture.image_tokens > 0
+
+
 def test_a_spoken_question_is_answered_in_writing_and_aloud(sdk, question):
     shown = about(TWO, "")[0]["content"][0]
     heard = {"type": "input_audio", "input_audio": {"data": base64.b64encode(question).decode(), "format": "wav"}}
@@ -228,6 +250,14 @@ def test_words_and_captions_have_their_times(sdk, question):
     wish = {"model": "whisper", "file": ("q.wav", question)}
     srt = sdk.audio.transcriptions.create(**wish, response_format="srt")
     assert re.match(r"1\n00:00:0\d,\d{3} --> 00:00:0\d,\d{3}\nWhat color", srt)
+    told = sdk.audio.transcriptions.create(
+        **wish, response_format="verbose_json", timestamp_granularities=["word", "segment"]
+    )
+    assert words(" ".join(word.word for word in told.words)) == words(QUESTION)
+    assert told.words == sorted(told.words, key=lambda word: word.start)
+    assert told.segments[0].tokens
+    assert -2 < told.segments[0].avg_logprob < 0
+    assert 0 <= told.segments[0].no_speech_prob < 0.5
     with pytest.raises(openai.BadRequestError, match="multilingual"):
         sdk.audio.translations.create(**wish)
 

@@ -1,6 +1,7 @@
 """What a server would answer, for tests of what stands in front of one."""
 
 import io
+import json
 
 import numpy as np
 from PIL import Image
@@ -22,13 +23,15 @@ def png(colour=(255, 0, 0), size=(16, 8), mode="RGB"):
     return buffer.getvalue()
 
 
-def piece(text, done=False, tokens=1):
+def piece(text, done=False, tokens=1, logprobs=""):
     """A piece of an answer."""
     return {
         "text_output": text,
         "finish_reason": "stop" if done else "",
         "prompt_tokens": 7,
         "completion_tokens": tokens,
+        "image_tokens": 3,
+        "logprobs_content": logprobs,
     }
 
 
@@ -50,6 +53,12 @@ def heard(text="What color is it?", duration=2.5):
         "segment_start": [0.0],
         "segment_end": [duration],
         "segment_text": [text],
+        "segment_tokens": ["[50364, 708, 2017]"],
+        "segment_seek": [50],
+        "segment_temperature": [0.25],
+        "segment_avg_logprob": [-0.5],
+        "segment_compression_ratio": [1.5],
+        "segment_no_speech_prob": [0.125],
         "word": words,
         "word_start": [0.0, *ends[:-1]],
         "word_end": ends,
@@ -91,6 +100,15 @@ def number(request, name, default=None):
     return request.inputs[name][0, 0].item() if name in request.inputs else default
 
 
+CATALOG = {
+    "llava": {"checkpoint": "llava", "adapters": ["zh", "charts"]},
+    "llava_answer": {"checkpoint": "llava", "adapters": ["zh", "charts"]},
+    "clip_text_encoder": {"embedding_width": WIDTH},
+    "tts": {"voices": [{"name": "joe", "languages": ["en"]}, {"name": "espeak", "languages": ["en", "zh"]}]},
+    **{name: {} for name in ("clip_text", "clip_image", "transcribe", "speak_stream", "align", "stable_diffusion")},
+}
+
+
 def answers(request):
     """What each model would say."""
     match request.model:
@@ -112,6 +130,8 @@ def answers(request):
             return {"text_embeds": vector, "token_count": 3, "truncated": False}
         case "clip_image":
             return {"image_embeds": np.eye(WIDTH, dtype=np.float32)[0]}
+        case "catalog":
+            return {"catalog": json.dumps(CATALOG)}
         case "align":
             times = {"word": ["is", "red"], "start": [0.0, 0.5], "end": [0.5, 1.0], "score": [0.9, 0.8]}
             return {**times, "matches": True, "duration": 1.0}

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tritone_client import AsyncClient
 from tritone_gateway.errors import ApiError
@@ -37,18 +38,30 @@ class Catalogue:
 
     def __init__(self, client: AsyncClient, aliases: Mapping[str, str]) -> None:
         self._client, self._aliases = client, aliases
-        self._found: list[str] = []
+        self._facts: dict[str, dict[str, Any]] = {}
         self._until = 0.0
         self._lock = asyncio.Lock()
 
     async def names(self) -> list[str]:
-        """All names of models that are there, adapters among them."""
+        """All names of models that are there, adapters among them.
+
+        Raises: tritone_client.Error: the server does not say.
+        """
+        facts = await self._told()
+        adapters = facts.get("llava", {}).get("adapters", ())
+        return [name for name, model in BEHIND.items() if model in facts] + [f"llava:{name}" for name in adapters]
+
+    async def voices(self) -> list[tuple[str, list[str]]]:
+        """The server's voices and their languages."""
+        told = (await self._told()).get("tts", {}).get("voices", ())
+        return [(voice["name"], voice["languages"]) for voice in told]
+
+    async def _told(self) -> dict[str, dict[str, Any]]:
         async with self._lock:
             if time.monotonic() >= self._until:
-                ready = await asyncio.gather(*(self._client.is_ready(model) for model in BEHIND.values()))
-                self._found = [name for name, there in zip(BEHIND, ready, strict=True) if there]
+                self._facts = await self._client.catalog()
                 self._until = time.monotonic() + FRESH_S
-        return self._found
+        return self._facts
 
     def named(self, name: str, wanted: str) -> Named:
         """What a name means where the model `wanted` is needed.

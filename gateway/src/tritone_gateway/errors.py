@@ -36,6 +36,7 @@ TYPES = {
     503: "server_error",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
+LISTS = ("input", "documents")  # fields whose items are numbered in the server's sentences as they are here
 NO_RETRY = {"x-should-retry": "false"}
 WAIT_S = 1.0  # when to come again, where the server does not say
 _FIRST_WORD = re.compile(r"['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
@@ -118,7 +119,7 @@ def _param(message: str, params: Mapping[str, str]) -> str | None:
     found = _FIRST_WORD.match(message)
     if found is None or (name := params.get(found[1])) is None:
         return None
-    return f"{name}[{found[2]}]" if found[2] and name == "input" else name
+    return f"{name}[{found[2]}]" if found[2] and name in LISTS else name
 
 
 @contextlib.contextmanager

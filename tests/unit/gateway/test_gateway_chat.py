@@ -203,6 +203,48 @@ def test_a_model_that_does_something_else_is_not_found(gateway):
         assert (caught.value.param, caught.value.code) == ("model", "model_not_found")
 
 
+LOGPROBS = [
+    {"token": word, "bytes": list(word.encode()), "logprob": -0.5, "top_logprobs": [{"token": "Blue", "logprob": -2.0}]}
+    for word in ("Red", "。")
+]
+
+
+def test_logprobs_are_those_of_the_server(serve):
+    def likely(request):
+        if request.model == "llava":
+            return [piece(each["token"], each is LOGPROBS[-1], logprobs=json.dumps([each])) for each in LOGPROBS]
+        return piece("Red。", done=True, logprobs=json.dumps(LOGPROBS))
+
+    gateway = serve(likely)
+    wish = {"model": MODEL, "messages": ASKED, "logprobs": True, "top_logprobs": 1}
+    content = gateway.sdk.chat.completions.create(**wish).choices[0].logprobs.content
+    assert [(each.token, each.logprob, each.top_logprobs[0].token) for each in content] == [
+        ("Red", -0.5, "Blue"),
+        ("。", -0.5, "Blue"),
+    ]
+    assert content[1].bytes == list("。".encode())
+    assert (gateway.asked.inputs["logprobs"][0, 0], gateway.asked.inputs["top_logprobs"][0, 0]) == (True, 1)
+    chunks = [chunk.choices[0] for chunk in gateway.sdk.chat.completions.create(**wish, stream=True)]
+    assert [each.logprobs.content[0].token for each in chunks if each.logprobs] == ["Red", "。"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"type": "json_object"},
+        {"type": "json_schema", "json_schema": {"name": "图", "strict": True, "schema": {"type": "object"}}},
+    ],
+)
+def test_what_an_answer_must_be_goes_to_the_engine_as_it_is(gateway, shape):
+    gateway.sdk.chat.completions.create(model=MODEL, messages=ASKED, response_format=shape)
+    assert json.loads(gateway.asked.text("response_format")) == shape
+
+
+def test_the_tokens_of_pictures_are_counted_among_those_read(gateway):
+    details = gateway.sdk.chat.completions.create(model=MODEL, messages=ASKED).usage.prompt_tokens_details
+    assert (details.image_tokens, details.text_tokens) == (3, 4)
+
+
 def test_an_answer_aloud_has_its_sound_and_its_words(gateway):
     messages = [{"role": "user", "content": [HEARD, image(RED)]}]
     answer = gateway.sdk.chat.completions.create(model=MODEL, messages=messages, **ALOUD)

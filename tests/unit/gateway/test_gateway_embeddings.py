@@ -7,6 +7,8 @@ import openai
 import pytest
 from mock_tritone import answers, png
 
+from tritone_client import InvalidInput
+
 RED = "data:image/png;base64," + base64.b64encode(png()).decode()
 BARE = base64.b64encode(png()).decode()
 PICTURE = [1, 0, 0, 0]
@@ -74,6 +76,32 @@ def test_what_cannot_be_embedded_is_refused_by_its_place(gateway, wish, param):
 
 def test_the_models_own_dimensions_are_taken(gateway):
     assert len(gateway.sdk.embeddings.create(model="clip", input="a", dimensions=4).data[0].embedding) == 4
+
+
+def test_tokens_are_counted(gateway):
+    assert gateway.sdk.embeddings.create(model="clip", input=["a", "b", RED]).usage.prompt_tokens == 6
+
+
+def test_a_text_that_would_be_cut_is_refused_unless_its_beginning_is_wanted(serve):
+    def long(request):
+        return {**answers(request), "truncated": request.text("text") == "long", "token_count": 77}
+
+    http = serve(long).http
+    answer = http.post("/v1/embeddings", json={"model": "clip", "input": ["a", "long"]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input[1]")
+    assert "77 tokens" in answer.json()["error"]["message"]
+    answer = http.post("/v1/embeddings", json={"model": "clip", "input": ["a", "long"], "truncate": True})
+    assert len(answer.json()["data"]) == 2
+
+
+def test_an_item_that_the_server_cannot_read_is_named_by_its_place(serve):
+    def broken(request):
+        if request.model == "clip_image":
+            raise InvalidInput("the picture is broken")
+        return answers(request)
+
+    answer = serve(broken).http.post("/v1/embeddings", json={"model": "clip", "input": ["a", RED]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input[1]")
 
 
 def test_another_model_has_no_embeddings(gateway):

@@ -72,6 +72,17 @@ def test_the_sdks_own_stream_gathers_the_text(gateway):
         assert stream.get_final_response().output_text == "".join(CLAUSES)
 
 
+def test_a_schema_is_what_a_chat_would_send(gateway):
+    schema = {"type": "object", "properties": {"颜色": {"type": "string"}}}
+    form = {"type": "json_schema", "name": "shape", "schema": schema, "strict": True}
+    response = gateway.sdk.responses.create(model=MODEL, input="?", text={"format": form})
+    assert json.loads(gateway.asked.text("response_format")) == {
+        "type": "json_schema",
+        "json_schema": {"name": "shape", "schema": schema, "strict": True},
+    }
+    assert response.text.format.schema_ == schema
+
+
 def test_an_answer_that_was_cut_off_is_incomplete(serve):
     def cut(request):
         row = {**piece("The circle", done=True), "finish_reason": "length"}

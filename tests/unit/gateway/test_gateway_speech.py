@@ -116,9 +116,12 @@ def test_a_voice_that_the_server_has_not_is_an_error_with_a_status(serve):
 
 
 def test_voices_are_listed(serve):
-    names = [voice["id"] for voice in serve(voices={"chef": "joe"}).http.get("/v1/audio/voices").json()["data"]]
-    assert len(names) == 14
+    voices = serve(voices={"chef": "joe"}).http.get("/v1/audio/voices").json()["data"]
+    assert voices[0] == {"id": "joe", "object": "audio.voice", "name": "joe", "languages": ["en"]}
+    names = [voice["id"] for voice in voices]
+    assert names[:2] == ["joe", "espeak"]
     assert {"alloy", "marin", "chef"} <= set(names)
+    assert len(names) == 16
 
 
 def test_a_transcript_has_its_text_and_its_seconds(gateway):
@@ -156,6 +159,28 @@ def test_words_come_with_their_times_where_they_are_asked_for(gateway):
     assert answer.words[1].start == pytest.approx(0.625)
     assert (answer.segments, answer.duration, answer.language) == (None, 2.5, "en")
     assert gateway.asked.inputs["word_timestamps"][0, 0]
+
+
+def test_segments_have_true_figures_and_are_what_verbose_json_has_unless_told(gateway):
+    answer = gateway.sdk.audio.transcriptions.create(
+        model="whisper", file=WAV, response_format="verbose_json", temperature=0.5
+    )
+    assert [segment.to_dict() for segment in answer.segments] == [
+        {
+            "id": 0,
+            "start": 0.0,
+            "end": 2.5,
+            "text": "What color is it?",
+            "tokens": [50364, 708, 2017],
+            "seek": 50,
+            "temperature": 0.25,
+            "avg_logprob": -0.5,
+            "compression_ratio": 1.5,
+            "no_speech_prob": 0.125,
+        }
+    ]
+    assert (answer.words, answer.usage.seconds) == (None, 2.5)
+    assert gateway.asked.inputs["temperature"][0, 0] == 0.5
 
 
 def test_a_transcript_streams_stretch_by_stretch(gateway):

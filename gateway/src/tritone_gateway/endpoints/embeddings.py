@@ -1,7 +1,6 @@
 """/v1/embeddings: texts and pictures as vectors in one space."""
 
-import asyncio
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,27 +9,27 @@ from openai.types import CreateEmbeddingResponse, Embedding
 from openai.types.create_embedding_response import Usage
 from pydantic import Field
 
-from tritone_gateway.context import Context, Here
-from tritone_gateway.endpoints.items import Item, items_of, pictures_in
+import tritone_client
+from tritone_gateway.context import Here
+from tritone_gateway.endpoints.items import items_of, pictures_in
 from tritone_gateway.errors import invalid, named
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.requests import ApiRequest
 
 router = APIRouter()
 MOST = 2048  # inputs of a request, as OpenAI has it
-PARAMS = dict.fromkeys(("text", "texts", "image", "images", "image_bytes"), "input")
+PARAMS = dict.fromkeys(("items", "text", "image_bytes"), "input")
 Vector = npt.NDArray[np.float32]
 
 
 class EmbeddingsRequest(ApiRequest):
     """The body of /v1/embeddings."""
 
-    why: ClassVar[dict[str, str]] = {}
-
     model: str
     input: str | list[Any] | dict[str, Any]
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = Field(None, ge=1)
+    truncate: bool = False  # an extension: of a text that is too long, the beginning
 
 
 @router.post("/v1/embeddings")
@@ -40,7 +39,10 @@ async def create(request: EmbeddingsRequest, here: Here) -> Response:
     await here.caller.check("tokens")
     items = items_of(request.input, "input", MOST)
     await here.take_pictures(pictures_in(items), "shown")
-    vectors, tokens = await embedded(items, here)
+    with named(PARAMS):
+        found = await here.client.embed_each(items, **here.delivery)
+    _refuse_cut(found, request)
+    vectors, tokens = [each.vector for each in found], sum(each.token_count for each in found)
     if request.dimensions not in (None, len(vectors[0])):
         raise invalid(f"dimensions is {request.dimensions}, the model has {len(vectors[0])}", "dimensions")
     await here.used_tokens(tokens, 0)
@@ -54,17 +56,14 @@ async def create(request: EmbeddingsRequest, here: Here) -> Response:
     return Response(answer.model_dump_json(warnings=False), media_type="application/json")
 
 
-async def embedded(items: list[Item], here: Context) -> tuple[list[Vector], int]:
-    """Unit vectors of texts and pictures, in their order, and the tokens of the texts."""
-    texts = {index: item for index, item in enumerate(items) if isinstance(item, str)}
-    pictures = {index: item for index, item in enumerate(items) if isinstance(item, bytes)}
-    with named(PARAMS):
-        read, seen = await asyncio.gather(
-            here.client.embed_text(list(texts.values()), **here.delivery),
-            here.client.embed_images(list(pictures.values()), **here.delivery),
-        )
-    found = dict(zip((*texts, *pictures), (*read, *seen), strict=True))
-    return [found[index] for index in range(len(items))], 0
+def _refuse_cut(found: list[tritone_client.Embedding], request: EmbeddingsRequest) -> None:
+    """Raises: ApiError: 400: the vector of a text is that of its beginning, unless that was asked for."""
+    cut = [index for index, each in enumerate(found) if each.truncated]
+    if cut and not request.truncate:
+        place = f"input[{cut[0]}]" if isinstance(request.input, list) else "input"
+        read = found[cut[0]].token_count
+        said = f"{place} is longer than the {read} tokens that the model reads; with truncate true its beginning counts"
+        raise invalid(said, place, "context_length_exceeded")
 
 
 def _embedding(index: int, vector: Vector, encoding: str) -> Embedding:

@@ -13,8 +13,8 @@ from tritone_gateway.requests import ApiRequest
 router = APIRouter()
 MOST = 1024  # documents of a request
 PARAMS = {
-    **dict.fromkeys(("texts", "images"), "documents"),
-    **dict.fromkeys(("text", "image", "image_bytes", "query"), "query"),
+    "candidates": "documents",
+    "the": "query",  # the query: ...
 }
 
 

@@ -49,9 +49,14 @@ async def create(request: SpeechRequest, here: Here) -> Response:
 
 @router.get("/v1/audio/voices")
 async def voices(here: Here) -> dict[str, object]:
-    """OpenAI's names, and those that the settings add."""
-    named_here = dict.fromkeys((*OPENAI, *here.settings.voices))
-    return {"object": "list", "data": [{"id": name, "object": "audio.voice", "name": name} for name in named_here]}
+    """The server's, with their languages; OpenAI's names, and those that the settings add."""
+    theirs = dict.fromkeys((*OPENAI, *here.settings.voices))
+    own = [_voice(name, languages=languages) for name, languages in await here.catalogue.voices()]
+    return {"object": "list", "data": own + [_voice(name) for name in theirs]}
+
+
+def _voice(name: str, **more: object) -> dict[str, object]:
+    return {"id": name, "object": "audio.voice", "name": name, **more}
 
 
 async def _encoded(request: SpeechRequest, here: Context) -> AsyncGenerator[bytes, None]:

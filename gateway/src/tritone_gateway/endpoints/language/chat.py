@@ -8,10 +8,11 @@ from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
-from openai.types.chat.chat_completion import Choice, ChoiceLogprobs
+from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from openai.types.completion_usage import PromptTokensDetails
 
+from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context, Here
 from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
@@ -80,15 +81,14 @@ def _json(completion: ChatCompletion) -> Response:
     return JSONResponse(completion.to_dict())
 
 
-def _logprobs(answer: Any) -> ChoiceLogprobs | None:
-    content = getattr(answer, "logprobs", None)
-    return ChoiceLogprobs.model_validate({"content": content, "refusal": None}) if content is not None else None
+def _logprobs(answer: Answer | AnswerChunk) -> Any:
+    """For the type of a whole answer, and for that of a piece, which is another of the same name."""
+    return {"content": answer.logprobs, "refusal": None} if answer.logprobs else None
 
 
-def _usage(answer: Any) -> CompletionUsage:
+def _usage(answer: Answer | AnswerChunk) -> CompletionUsage:
     read, written = answer.prompt_tokens, answer.completion_tokens
-    images = getattr(answer, "image_tokens", None)
-    details = PromptTokensDetails(image_tokens=images, text_tokens=read - images) if images is not None else None
+    details = PromptTokensDetails(image_tokens=answer.image_tokens, text_tokens=read - answer.image_tokens)
     return CompletionUsage(
         prompt_tokens=read, completion_tokens=written, total_tokens=read + written, prompt_tokens_details=details
     )

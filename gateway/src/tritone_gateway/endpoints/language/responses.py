@@ -38,7 +38,7 @@ async def create(request: ResponsesRequest, here: Here) -> HttpResponse:
         return EventStream(events, here.request_id, here.settings.keep_alive_s)
     answer = await ask(conversation, request.options(adapter), here)
     told = Told(request)
-    return JSONResponse(told.finished(answer.text, answer, getattr(answer, "logprobs", None)).to_dict())
+    return JSONResponse(told.finished(answer.text, answer, answer.logprobs).to_dict())
 
 
 class Told:
@@ -127,7 +127,7 @@ async def _events(
                     for each in _opening(told, item):
                         yield each
                 last, text = piece, text + piece.text
-                new = getattr(piece, "logprobs", None) or []
+                new = list(piece.logprobs)
                 logprobs += new
                 if piece.text:
                     yield told.event(types.ResponseTextDeltaEvent, **item, delta=piece.text, logprobs=new)
