@@ -42,12 +42,20 @@ class SamplingOptions:
 
 def ask(delivery: Delivery, inputs: dict[str, Any]) -> Call[Answer]:
     """A question to the language model; `inputs` from `chat_inputs`."""
-    return Call(request(_models.LLAVA_ANSWER, delivery, inputs), _answer)
+    return Call(request(_models.LLAVA_ANSWER, delivery, _asked(_models.LLAVA_ANSWER, inputs)), _answer)
 
 
 def ask_stream(delivery: Delivery, inputs: dict[str, Any], unit: str | None) -> Call[AnswerChunk]:
     """The same, answered piece by piece."""
-    return Call(request(_models.LLAVA, delivery, {**inputs, "stream_unit": unit}), _answer_chunk)
+    inputs = {**_asked(_models.LLAVA, inputs), "stream_unit": unit}
+    return Call(request(_models.LLAVA, delivery, inputs), _answer_chunk)
+
+
+def _asked(model: _models.Model, inputs: dict[str, Any]) -> dict[str, Any]:
+    """The inputs; the model itself would take the last turn of `messages` for a question that is missing."""
+    if inputs["text_input"] is None:
+        raise InvalidInput(f"text_input of '{model.name}' must not be None")
+    return inputs
 
 
 def converse(
