@@ -44,7 +44,7 @@ def folder(server, tmp_path_factory):
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (0, ["the circle in this picture", "The circle is red.", "Latencies(", "It is red."]),
+        (0, ["the circle in this picture", "The circle is red.", "Latencies(", "The shape is"]),
         (1, ["The circle is red.", "red circle"]),
         (2, ["one.png", "holiday"]),
         (3, []),

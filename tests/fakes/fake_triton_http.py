@@ -83,7 +83,8 @@ class Handler(BaseHTTPRequestHandler):
         code, sentence = self.triton.told(order)
         coded = request["parameters"]["status"]
         if refused and code:
-            return self._send(CODES[code], json.dumps({"error": self.triton.written(code, sentence, coded)}).encode())
+            said = json.dumps({"error": self.triton.written(code, sentence, coded)})
+            return self._send(CODES[code], f"data: {said}\n\n".encode(), {"Content-Type": "text/event-stream"})
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream; charset=utf-8")
         self.send_header("Transfer-Encoding", "chunked")

@@ -13,7 +13,15 @@ from fake_triton_http import HttpTriton
 from PIL import Image
 from unit.client.test_client_verbs import WAV
 
-from tritone_client import Error, InferenceFailed, NotServed, Overloaded, RequestTimedOut, ServerUnavailable
+from tritone_client import (
+    Error,
+    InferenceFailed,
+    InvalidInput,
+    NotServed,
+    Overloaded,
+    RequestTimedOut,
+    ServerUnavailable,
+)
 from tritone_client.calls import images, speech
 from tritone_client.calls.call import Request
 from tritone_client.transports.http_wire import EventReader, read_event, read_failure, read_infer
@@ -125,6 +133,7 @@ def test_an_event_that_is_none_of_tritons_cannot_be_read(data):
         (429, b"slow down", Overloaded, "HTTP 429"),
         (401, b"", NotServed, "HTTP 401"),
         (403, b'{"error":"This API is restricted, expecting header \'x\'"}', NotServed, "This API is restricted"),
+        (400, b'data: {"error":"INVALID_ARG: max_tokens is 0"}\n\n', InvalidInput, "max_tokens is 0"),
         (500, b'{"error":"UNAVAILABLE: the model is full; try again in 1.5 s"}', Overloaded, "the model is full"),
     ],
 )
