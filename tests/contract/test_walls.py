@@ -53,6 +53,14 @@ def test_only_the_transport_knows_tritonclient():
     assert knowing == {"_transport.py"}
 
 
+def test_the_command_line_stands_on_the_clients_public_face():
+    """And on no other part of it, so that whatever a verb does a user's program can do."""
+    names = {name for path in files("client/src/tritone_client/cli/*.py") for name in imported(path)}
+    foreign = {name for name in names if name.startswith("tritone_client._")}
+    assert "tritone_client.Client" in names
+    assert foreign == set()
+
+
 # Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.
 BASE = {
     *("errors", "imports", "checkpoints", "device", "precision", "transfers", "cuda_graphs", "torch_threads"),
