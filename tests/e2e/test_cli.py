@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from random import Random
 
@@ -124,8 +125,9 @@ def test_ctrl_c_frees_the_slot_of_an_endless_answer(server):
 
 def test_a_person_at_a_terminal_sees_progress_and_the_picture(server, client, folder):
     terminal, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 100))
     out = folder / "圆.png"
-    arguments = ["draw", "一个红色的圆形", "-o", out, "--steps", "30", "--server", server.grpc]
+    arguments = ["draw", "一个红色的圆形", "-o", out, "--steps", "30", "--seed", "0", "--server", server.grpc]
     environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"}
     process = subprocess.Popen([*COMMAND, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)

@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import logging
+import os
 import sys
 from itertools import zip_longest
 from pathlib import Path
@@ -121,12 +123,21 @@ def _tell(run: Session, drawn: GeneratedImages, files: list[Path], show: bool) -
 
 
 def _show(png: bytes) -> None:
-    """The picture itself, where the terminal can; textual-image asks the terminal, so a person must sit there."""
+    """The picture itself, where the terminal can: textual-image asks it, and it asks back on standard input."""
+    if not _can_show():
+        return
     from PIL import Image  # only here: most runs show nothing
 
-    if not (sys.__stdin__ and sys.__stdin__.isatty()):
-        return
     with contextlib.suppress(ImportError):  # the extra `cli` brings it
+        logging.getLogger("textual_image").setLevel(logging.ERROR)  # it warns of terminals that do not answer
         from textual_image.renderable import Image as Shown
 
         Console().print(Shown(Image.open(io.BytesIO(png)), width="auto", height="auto"))
+
+
+def _can_show() -> bool:
+    """Whether a person sits at a terminal that has a size; some that programs open have none."""
+    streams = (sys.__stdin__, sys.__stdout__)
+    if not all(stream is not None and stream.isatty() for stream in streams):
+        return False
+    return all(os.get_terminal_size(sys.__stdout__.fileno()))  # type: ignore[union-attr]  # looked at above

@@ -1,9 +1,16 @@
 """`tritone draw` and `search`, and `models`."""
 
+import importlib
 import json
+import os
+import pty
+import sys
+import termios
 
 import numpy as np
 import pytest
+
+drawing = importlib.import_module("tritone_client.cli.draw")  # the file, not the function in it
 
 PIXELS = np.zeros((1, 2, 8, 8, 3), np.uint8)
 STEPS = [{"step": number, "num_steps": 2} for number in (1, 2)]
@@ -76,6 +83,19 @@ class TestDraw:
         run = tritone(draw, "draw", "circles", "-o", "-", "--size", "huge")
         assert run.code == 2
         assert "'huge' must be WIDTHxHEIGHT" in run.about
+
+
+def test_a_picture_is_shown_on_a_terminal_that_has_a_size(monkeypatch):
+    terminal, theirs = pty.openpty()
+    with os.fdopen(theirs, "r+b", buffering=0) as stream:
+        monkeypatch.setattr(sys, "__stdin__", stream)
+        monkeypatch.setattr(sys, "__stdout__", stream)
+        assert not drawing._can_show()
+        termios.tcsetwinsize(theirs, (40, 100))
+        assert drawing._can_show()
+        monkeypatch.setattr(sys, "__stdin__", None)
+        assert not drawing._can_show()
+    os.close(terminal)
 
 
 VECTORS = {b"circle": [1.0, 0.0], b"square": [0.0, 1.0], "圆".encode(): [0.8, 0.6]}
