@@ -9,8 +9,11 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
+try:
+    import typer
+    from typer.core import TyperGroup
+except ImportError:
+    sys.exit("the command tritone needs typer and rich: pip install 'tritone-client[cli]'")
 
 VERBS = ("ask", "draw", "listen", "say", "talk", "search", "align", "models")  # the file and the function in it
 ADDED = "Beside the client"  # the panel of what other packages add

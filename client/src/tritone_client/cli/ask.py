@@ -1,5 +1,6 @@
 """`tritone ask`: a question, about pictures or not."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -49,6 +50,9 @@ def ask(
 
 def _go_on(run: Session, talk: Chat, shown: Sequence[str | bytes]) -> int:
     """Questions until the end of standard input; returns the exit code of the last that failed."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - only by this does `input` edit its line
+
     code = 0
     prompt = "› " if run.on_terminal else ""
     while True:

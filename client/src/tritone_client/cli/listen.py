@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from tritone_client import InvalidInput, TranscriptChunk, Word, captions, turns
-from tritone_client.cli import options
+from tritone_client.cli import options, sound
 from tritone_client.cli.session import Session, closing, session
 from tritone_client.cli.streams import Input
 
@@ -66,7 +66,7 @@ def _hear_file(run: Session, recording: str | bytes, format: Format, words: bool
 def _hear_turns(run: Session, words: bool, wishes: dict[str, Any]) -> None:
     blocks = run.outside.microphone()
     run.waiting("speak; Ctrl-C ends")
-    for turn in turns(blocks):  # blocks wait meanwhile
+    for turn in turns(blocks, sound.detector()):  # blocks wait meanwhile
         heard = run.client.transcribe_stream(turn.audio, sampling_rate=turn.sampling_rate, **wishes)
         with closing(heard) as stretches:
             for stretch in stretches:

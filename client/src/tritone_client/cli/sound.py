@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tritone_client import InvalidInput, Speech
+from tritone_client import InvalidInput, Speech, TurnDetector
 
 Samples = npt.NDArray[np.int16]
 RATE = 16_000  # Hz, what the turn detector and the server hear
 BLOCK = 480  # samples, 30 ms: what the turn detector judges at a time
+EXTRA = "pip install 'tritone-client[microphone]'"
 _LOOK_S = 0.02  # between two looks whether all is played
 
 
@@ -48,6 +49,17 @@ def microphone() -> Generator[Samples, None, None]:
     with _opened(device, "InputStream", samplerate=RATE, blocksize=BLOCK, dtype="int16", callback=take):
         while True:
             yield blocks.get()
+
+
+def detector() -> TurnDetector:
+    """What finds turns in the microphone's blocks.
+
+    Raises: NoSound: its package is not installed.
+    """
+    try:
+        return TurnDetector(RATE)
+    except ImportError as error:
+        raise NoSound(f"a microphone needs the extra: {EXTRA}") from error
 
 
 class Loudspeaker:
@@ -123,7 +135,7 @@ def _sounddevice() -> Any:
     try:
         import sounddevice  # only here: it looks for the machine's devices when it is imported
     except ImportError as error:
-        raise NoSound("sound on this machine needs sounddevice: pip install 'tritone-client[microphone]'") from error
+        raise NoSound(f"sound on this machine needs the extra: {EXTRA}") from error
     except OSError as error:
         raise NoSound(f"sound on this machine needs PortAudio, Debian's libportaudio2: {error}") from error
     return sounddevice

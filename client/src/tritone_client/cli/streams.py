@@ -1,5 +1,6 @@
 """`-` for a file: standard input and standard output, and words that are read from there."""
 
+import sys
 from pathlib import Path
 
 import typer
@@ -51,6 +52,10 @@ def writable(path: Path | None, on_stdout: bool) -> None:
     Raises: InvalidInput: it is not.
     """
     if is_stdout(path):
+        if sys.stdout.isatty():
+            raise InvalidInput(
+                "standard output is a terminal, which shows no such file: pipe it on, or name a file by -o"
+            )
         if on_stdout:
             raise InvalidInput("the file and the text about it both go to standard output: name a file by -o")
     elif path is not None and not path.absolute().parent.is_dir():

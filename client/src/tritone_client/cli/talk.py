@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 import typer
 
-from tritone_client import Client, Error, InvalidInput, ReplyChunk, Speech, Turn, TurnDetector, heard
-from tritone_client.cli import options
+from tritone_client import Client, Error, InvalidInput, ReplyChunk, Speech, Turn, heard
+from tritone_client.cli import options, sound
 from tritone_client.cli.session import Session, closing, session
 from tritone_client.cli.sound import NoSound, Player, until_silent
 from tritone_client.cli.streams import Input, writable
@@ -141,7 +141,7 @@ class Answering:
 
 def _with_microphone(run: Session, conversation: Conversation) -> None:
     """Turns until Ctrl-C. While an answer plays the microphone listens: who speaks stops it."""
-    detector, player = TurnDetector(), _player(run)
+    detector, player = sound.detector(), _player(run)
     answer: Answering | None = None
     with contextlib.closing(run.outside.microphone()) as blocks:
         run.waiting("speak; Ctrl-C ends")

@@ -66,6 +66,13 @@ def test_a_verb_imports_neither_the_server_nor_other_verbs(closed_port):
     assert not imported & {f"tritone_client.cli.{verb}" for verb in cli.VERBS if verb != "models"}
 
 
+def test_without_its_extra_the_command_says_what_it_needs():
+    look = "import sys; sys.modules['typer'] = None; import tritone_client.cli"
+    run = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "the command tritone needs typer and rich: pip install 'tritone-client[cli]'\n"
+
+
 def test_the_shell_completes_commands_and_options():
     def completed(words):
         environment = os.environ | {

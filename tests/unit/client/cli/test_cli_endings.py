@@ -118,9 +118,10 @@ def test_ctrl_c_cancels_the_request_on_the_server(triton, process):
 
 
 def test_a_reader_who_leaves_ends_it_quietly_and_cancels_the_request(triton, process):
-    running = process("ask", "hello")
+    running = process("ask", "wait")
     running.stdout.close()
     assert (running.wait(PATIENCE_S), running.stderr.read()) == (141, b"")
+    assert triton.left.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"}])
@@ -150,6 +151,16 @@ def test_on_a_terminal_progress_appears_and_goes(triton, process):
     running.send_signal(signal.SIGINT)
     assert b"\x1b[?25h" in read(terminal, b"\x1b[?25h")
     assert running.wait(PATIENCE_S) == 130
+    os.close(terminal)
+
+
+def test_a_terminal_is_not_given_a_sound_file(triton, process):
+    terminal, theirs = pty.openpty()
+    running = process("say", "Hi.", "-o", "-", stdout=theirs)
+    os.close(theirs)
+    assert running.wait(PATIENCE_S) == 2
+    assert running.stderr.read().startswith(b"tritone: standard output is a terminal")
+    assert triton.requests == []
     os.close(terminal)
 
 

@@ -112,5 +112,7 @@ def test_a_machine_without_devices_says_so(device, monkeypatch):
     with pytest.raises(sound.NoSound, match="this machine hears nothing: Error querying device -1"):
         next(sound.microphone())
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(sound.NoSound, match=r"pip install 'tritone-client\[microphone\]'"):
-        sound.Loudspeaker()
+    monkeypatch.setitem(sys.modules, "webrtcvad", None)
+    for wanted in (sound.Loudspeaker, sound.detector, lambda: next(sound.microphone())):
+        with pytest.raises(sound.NoSound, match=r"pip install 'tritone-client\[microphone\]'"):
+            wanted()

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tritone_client import Speech
-from tritone_client._media import audio_bytes
 
 STRETCHES = [
     {
@@ -23,7 +22,7 @@ STRETCHES = [
 ROWS = "0.25\t0.75\tHello.\n2.10\t3.00\t你好。\n"
 SRT = "1\n00:00:00,250 --> 00:00:00,750\nHello.\n\n2\n00:00:02,100 --> 00:00:03,000\n你好。\n"
 SOUND = np.array([0.0, 0.5, -0.5, 0.25], np.float32)
-WAV = audio_bytes(SOUND, 4)
+WAV = b"RIFF\xff a sound"
 SPOKEN = {
     "audio": SOUND, "sampling_rate": 4, "audio_wav": WAV, "word": ["你好。"], "word_start": [0.25], "word_end": [0.75],
     "voice": "joe", "note": "not read aloud: a table",
