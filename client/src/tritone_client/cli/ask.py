@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -34,7 +34,12 @@ def ask(
 
     tritone ask "What is this?" cat.png
     """
-    likeliest = {"temperature": temperature, "top_p": top_p, "top_k": top_k, "repetition_penalty": repetition_penalty}
+    likeliest: dict[str, Any] = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "repetition_penalty": repetition_penalty,
+    }
     wishes = {**likeliest, "max_tokens": max_tokens, "seed": seed, "stop": stop or None, "adapter": adapter}
     with session(context, server, timeout, as_json) as run:
         if question is None and not chat:

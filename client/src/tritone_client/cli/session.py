@@ -108,6 +108,9 @@ def session(context: typer.Context, server: str, timeout_s: float, as_json: bool
                 raise typer.Exit(run.failed(error)) from None
             finally:
                 run.end_line()
+    except Error as error:  # there is no client of that address
+        typer.echo(f"tritone: {failures.sentence(error, server)}", err=True)
+        raise typer.Exit(failures.code(error)) from None
     except BrokenPipeError:
         _let_go_of_stdout()
         raise typer.Exit(failures.READER_LEFT) from None

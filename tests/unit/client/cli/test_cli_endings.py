@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
 from tritone_client import (
     Cancelled,
@@ -21,6 +22,8 @@ from tritone_client import (
     RequestTimedOut,
     ServerUnavailable,
 )
+from tritone_client.cli import app
+from tritone_client.cli.session import Outside
 
 PATIENCE_S = 100  # a process takes a second to start, and many on a machine that is busy
 COMMAND = [sys.executable, "-m", "tritone_client.cli"]
@@ -83,6 +86,14 @@ def test_server_and_time_out_are_the_clients(tritone, monkeypatch):
     run = tritone(answer, "ask", "?")
     assert run.connected == [("https://gpu:2", 300)]
     assert run.requests[0].timeout_s == 300
+
+
+def test_an_address_that_is_none():
+    def connect(server, timeout_s):
+        raise InvalidInput(f"url is {server!r}, must begin with grpc:// or http://")
+
+    run = CliRunner().invoke(app, ["ask", "?", "--server", "ftp://gpu"], obj=Outside(connect))
+    assert (run.exit_code, run.stderr) == (2, "tritone: url is 'ftp://gpu', must begin with grpc:// or http://\n")
 
 
 def test_a_file_that_cannot_be_written(tritone, tmp_path):
