@@ -8,7 +8,7 @@ import typer
 
 from tritone_client import Answer, Chat, Error, InvalidInput
 from tritone_client.cli import options
-from tritone_client.cli.session import Session, closing, session
+from tritone_client.cli.session import Session, session
 from tritone_client.cli.streams import Input
 
 
@@ -78,7 +78,7 @@ def _go_on(run: Session, talk: Chat, shown: Sequence[str | bytes]) -> int:
 def _turn(run: Session, talk: Chat, question: str, shown: Sequence[str | bytes]) -> None:
     run.waiting("thinking")
     last, text = None, ""
-    with closing(talk.ask_stream(question, images=shown)) as chunks:
+    with contextlib.closing(talk.ask_stream(question, images=shown)) as chunks:
         for last in chunks:
             text += last.text
             if not run.as_json:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tritone_client import GeneratedImages, InvalidInput
 from tritone_client.cli import options
-from tritone_client.cli.session import Session, closing, session
+from tritone_client.cli.session import Session, session
 from tritone_client.cli.streams import DASH, Input, is_stdout, writable, write
 
 
@@ -88,7 +88,7 @@ def _check(run: Session, output: Path | None, count: int) -> None:
 
 
 def _drawn(run: Session, prompt: str, wishes: dict[str, Any]) -> GeneratedImages:
-    with closing(run.client.generate_image_stream(prompt, **wishes)) as parts, run.bar() as bar:
+    with contextlib.closing(run.client.generate_image_stream(prompt, **wishes)) as parts, run.bar() as bar:
         task = bar.add_task("drawing", total=None)
         for part in parts:
             if isinstance(part, GeneratedImages):

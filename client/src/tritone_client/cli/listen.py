@@ -1,5 +1,6 @@
 """`tritone listen`: what is said in a recording, or into the microphone."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
@@ -7,7 +8,7 @@ import typer
 
 from tritone_client import InvalidInput, TranscriptChunk, Word, captions, turns
 from tritone_client.cli import options, sound
-from tritone_client.cli.session import Session, closing, session
+from tritone_client.cli.session import Session, session
 from tritone_client.cli.streams import Input
 
 Format = Literal["text", "json", "srt", "vtt"]
@@ -50,7 +51,7 @@ def listen(
 def _hear_file(run: Session, recording: str | bytes, format: Format, words: bool, wishes: dict[str, Any]) -> None:
     run.waiting("listening")
     whole = []
-    with closing(run.client.transcribe_stream(recording, **wishes)) as stretches:
+    with contextlib.closing(run.client.transcribe_stream(recording, **wishes)) as stretches:
         for stretch in stretches:
             whole.append(stretch)
             if run.as_json or format == "text":
@@ -68,7 +69,7 @@ def _hear_turns(run: Session, words: bool, wishes: dict[str, Any]) -> None:
     run.waiting("speak; Ctrl-C ends")
     for turn in turns(blocks, sound.detector()):  # blocks wait meanwhile
         heard = run.client.transcribe_stream(turn.audio, sampling_rate=turn.sampling_rate, **wishes)
-        with closing(heard) as stretches:
+        with contextlib.closing(heard) as stretches:
             for stretch in stretches:
                 _show(run, stretch, words)
         run.waiting("speak; Ctrl-C ends")

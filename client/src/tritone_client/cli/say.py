@@ -1,5 +1,6 @@
 """`tritone say`: a text, spoken."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,7 +9,7 @@ import typer
 from tritone_client import InvalidInput, Speech
 from tritone_client.cli import options
 from tritone_client.cli.listen import rows
-from tritone_client.cli.session import Session, closing, session
+from tritone_client.cli.session import Session, session
 from tritone_client.cli.sound import NoSound, until_silent
 from tritone_client.cli.streams import DASH, Input, writable, write
 
@@ -73,7 +74,7 @@ def _aloud(run: Session, text: str, words: bool, manner: dict[str, Any]) -> None
     except NoSound as error:
         raise InvalidInput(f"{error}: name a file by -o hello.wav, or -o - for standard output") from error
     run.waiting("speaking")
-    with closing(run.client.speak_stream(text, **manner)) as clauses:
+    with contextlib.closing(run.client.speak_stream(text, **manner)) as clauses:
         for clause in clauses:
             player.play(clause.speech)
             _tell(run, clause.speech, words, text=clause.text)

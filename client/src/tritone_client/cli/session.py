@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,8 +16,6 @@ from rich.table import Table
 
 from tritone_client import Client, Error
 from tritone_client.cli import failures, sound
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,10 @@ class Session:
 
     def __init__(self, client: Client, outside: Outside, server: str, as_json: bool) -> None:
         self.client, self.outside, self.server, self.as_json = client, outside, server, as_json
-        self.about = Console(stderr=True, highlight=False, markup=False, soft_wrap=True, force_terminal=_is_tty(2))
-        self.on_terminal = _is_tty(1)
+        self.about = Console(
+            stderr=True, highlight=False, markup=False, soft_wrap=True, force_terminal=sys.stderr.isatty()
+        )
+        self.on_terminal = sys.stdout.isatty()
         self._status = self.about.status("")
         self._mid_line = False
 
@@ -117,16 +117,6 @@ def session(context: typer.Context, server: str, timeout_s: float, as_json: bool
     except OSError as error:
         typer.echo(f"tritone: {error.filename or 'a file'}: {error.strerror or error}", err=True)
         raise typer.Exit(2) from None
-
-
-def closing(parts: Generator[T, None, None]) -> contextlib.closing[Generator[T, None, None]]:
-    """A stream that is cancelled on the server when its reader leaves."""
-    return contextlib.closing(parts)
-
-
-def _is_tty(number: int) -> bool:
-    stream = sys.stdout if number == 1 else sys.stderr
-    return stream.isatty()
 
 
 def _let_go_of_stdout() -> None:

@@ -14,7 +14,7 @@ import typer
 
 from tritone_client import Client, Error, InvalidInput, ReplyChunk, Speech, Turn, heard
 from tritone_client.cli import options, sound
-from tritone_client.cli.session import Session, closing, session
+from tritone_client.cli.session import Session, session
 from tritone_client.cli.sound import NoSound, Player, until_silent
 from tritone_client.cli.streams import Input, writable
 
@@ -126,7 +126,7 @@ class Answering:
     def _run(self) -> None:
         """A stream is closed by the thread that reads it: within a clause after `leave`."""
         try:
-            with closing(self._source) as chunks:
+            with contextlib.closing(self._source) as chunks:
                 for chunk in chunks:
                     with self._lock:
                         if self._left:
@@ -187,7 +187,7 @@ def _once(run: Session, conversation: Conversation, question: str | bytes, outpu
     player = None if output else _player(run)
     run.waiting("thinking")
     sounds = []
-    with closing(conversation.reply(question)) as chunks:
+    with contextlib.closing(conversation.reply(question)) as chunks:
         for chunk in chunks:
             _show(run, chunk)
             if chunk.speech:
