@@ -47,7 +47,7 @@ class Session:
     def result(self, text: str | bytes, end: bool = True) -> None:
         """Write a result, or a part of it that does not end its line."""
         self.quiet()
-        typer.echo(text, nl=end)
+        typer.echo(_harmless(text) if isinstance(text, str) else text, nl=end)
         self._mid_line = not end
 
     def record(self, value: Any) -> None:
@@ -70,7 +70,7 @@ class Session:
     def note(self, words: str) -> None:
         """Say something about the result."""
         self.end_line()
-        self.about.print(words)
+        self.about.print(_harmless(words))
 
     def failed(self, error: Error) -> int:
         """Say what went wrong; returns the exit code."""
@@ -123,6 +123,11 @@ def _let_go_of_stdout() -> None:
     """So that Python does not try to write the rest when it ends, as its manual says (signal, "Note on SIGPIPE")."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _harmless(text: str) -> str:
+    """Without the sign that steers a terminal: what a model or a server says is words."""
+    return text.replace("\x1b", "")
 
 
 def _plain(value: Any) -> Any:

@@ -23,7 +23,7 @@ from tritone_client import (
     ServerUnavailable,
 )
 from tritone_client.cli import app
-from tritone_client.cli.session import Outside
+from tritone_client.cli.session import Outside, Session
 
 PATIENCE_S = 100  # a process takes a second to start, and many on a machine that is busy
 COMMAND = [sys.executable, "-m", "tritone_client.cli"]
@@ -100,6 +100,13 @@ def test_a_file_that_cannot_be_written(tritone, tmp_path):
     spoken = {"audio": [0.0], "sampling_rate": 4, "audio_wav": b"", "word": [], "word_start": [], "word_end": []}
     run = tritone(lambda _: spoken | {"voice": ""}, "say", "Hi.", "-o", tmp_path, "--format", "wav")
     assert (run.code, run.about) == (2, f"tritone: {tmp_path}: Is a directory\n")
+
+
+def test_what_is_said_does_not_steer_the_terminal(capsys):
+    run = Session(None, Outside(), "gpu:1", False)
+    run.result("\x1b]0;红\x07色")
+    run.note("\x1b[2J红色")
+    assert capsys.readouterr() == ("]0;红\x07色\n", "[2J红色\n")
 
 
 @pytest.fixture
