@@ -141,6 +141,7 @@ def test_a_reader_who_leaves_ends_it_quietly_and_at_once(triton, process):
     assert (running.wait(PATIENCE_S), running.stderr.read()) == (141, b"")
 
 
+@pytest.mark.parametrize("wire", ["gRPC"], indirect=True)  # whose bytes are looked at
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "ascii"}])
 def test_chinese_goes_both_ways_whatever_the_locale(triton, process, locale):
     words = "INVALID_ARGUMENT: 图片太大".encode()
