@@ -7,7 +7,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -37,7 +37,7 @@ class Tokens:
 
     ids: list[int]
     reason: Reason  # "" while there is more to come
-    logprobs: Sequence[TokenLogprob] = ()  # of each, where they are asked for
+    logprobs: list[TokenLogprob] = field(default_factory=list)  # of each, where they are asked for
 
 
 class Answer:
