@@ -4,8 +4,6 @@ import base64
 import io
 import json
 import re
-import subprocess
-import sys
 from random import Random
 
 import httpx
@@ -29,18 +27,8 @@ ENDLESS_CHAT = {
 
 
 @pytest.fixture(scope="module")
-def url(server):
-    """The address of `tritone gateway`, on a port of its own."""
-    command = [sys.executable, "-m", "tritone_gateway", "--port", "0", "--server", server.grpc]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        said = []
-        while not (said and said[-1].startswith("ready: ")):
-            said.append(process.stdout.readline())
-            assert said[-1], said
-        assert said[0].startswith("open on this machine alone")
-        yield re.search(r"http://\S+(?=/v1)", said[-1])[0]
-        process.terminate()
-        assert process.wait(40) is not None
+def url(gateway):
+    return gateway
 
 
 @pytest.fixture(scope="module")
