@@ -194,4 +194,4 @@ def test_schemathesis_finds_no_answer_that_the_api_does_not_describe(gateway):
     checks = ["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"]
     limits = ["--max-examples", "20", "--seed", "1", "--request-timeout", "60"]
     done = subprocess.run([*command, *checks, *limits], capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stdout[-5000:]
+    assert done.returncode == 0, done.stdout
