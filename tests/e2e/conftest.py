@@ -27,8 +27,8 @@ def server(log):
 
 
 @pytest.fixture(scope="session")
-def gateway(server):
-    """The address of `tritone gateway` in front of it, on a port of its own: "http://host:port"."""
+def gateway_url(server):
+    """The address of `tritone gateway`, on a port of its own."""
     command = [sys.executable, "-m", "tritone_gateway", "--port", "0", "--server", server.grpc]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         said = []

@@ -61,28 +61,28 @@ def test_the_example_of_our_client(server, client, tmp_path):
     assert is_said_and_drawn(tmp_path, client)
 
 
-def test_the_example_of_openais_package(gateway, client, tmp_path):
-    assert run(install("openai"), EXAMPLES / "openai_sdk.py", PICTURE, f"{gateway}/v1", cwd=tmp_path) == ANSWER
+def test_the_example_of_openais_package(gateway_url, client, tmp_path):
+    assert run(install("openai"), EXAMPLES / "openai_sdk.py", PICTURE, f"{gateway_url}/v1", cwd=tmp_path) == ANSWER
     assert is_said_and_drawn(tmp_path, client)
 
 
-def test_the_example_of_openais_package_for_javascript(gateway, client, node_modules):
+def test_the_example_of_openais_package_for_javascript(gateway_url, client, node_modules):
     (node_modules / "openai_sdk.mjs").write_bytes((EXAMPLES / "openai_sdk.mjs").read_bytes())
-    assert run("node", "openai_sdk.mjs", PICTURE, f"{gateway}/v1", cwd=node_modules) == ANSWER
+    assert run("node", "openai_sdk.mjs", PICTURE, f"{gateway_url}/v1", cwd=node_modules) == ANSWER
     assert is_said_and_drawn(node_modules, client)
 
 
-def test_the_example_of_curl(gateway, client, tmp_path):
-    assert run("sh", EXAMPLES / "curl.sh", PICTURE, f"{gateway}/v1", cwd=tmp_path) == ANSWER
+def test_the_example_of_curl(gateway_url, client, tmp_path):
+    assert run("sh", EXAMPLES / "curl.sh", PICTURE, f"{gateway_url}/v1", cwd=tmp_path) == ANSWER
     assert is_said_and_drawn(tmp_path, client)
 
 
-def test_three_ways_in_stand_on_readmes_first_screen_and_lead_there(server, gateway, client, tmp_path):
+def test_three_ways_in_stand_on_readmes_first_screen_and_lead_there(server, gateway_url, client, tmp_path):
     """Each is one line; only the addresses and the command's place are another's here."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     first_screen = readme[: readme.index("This is what `make demo` prints")]
     [block] = re.findall(r"^```sh\n(tritone ask.*?)^```", first_screen, re.MULTILINE | re.DOTALL)
-    lines = block.replace("127.0.0.1:8080", gateway.removeprefix("http://")).replace("localhost:8001", server.grpc)
+    lines = block.replace("127.0.0.1:8080", gateway_url.removeprefix("http://")).replace("localhost:8001", server.grpc)
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     (tmp_path / "tritone").write_text(f'#!/bin/sh\nexec {sys.executable} -m tritone_client.cli "$@"\n')
     (tmp_path / "tritone").chmod(0o755)
