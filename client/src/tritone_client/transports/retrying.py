@@ -96,7 +96,7 @@ def may_be_sent_again(error: BaseException) -> bool:
 
 
 def time_left(request: Request) -> Callable[[], Request]:
-    """Gives the request, and from the second time on with what is left of its time: the deadline of all tries is one."""
+    """Gives the request, and from the second time on with what is left of its time: all tries have one deadline."""
     start, tries = time.monotonic(), itertools.count()
 
     def left() -> Request:
