@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve gateway test check loadtest abuse gpu vllm bench clean
+.PHONY: help setup checkpoints demo serve gateway test check loadtest abuse clients gpu vllm bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -45,7 +45,7 @@ check: setup ## lint, types and contracts: fast, before every commit
 
 test: checkpoints check ## every test that needs no GPU, the real server included
 	@$(BIN)/python scripts/fetch_checkpoints.py --profile tiny --only whisper_multilingual
-	@$(BIN)/pytest -m "not gpu and not vllm"
+	@$(BIN)/pytest -m "not gpu and not vllm and not clients"
 	@echo "make test: all passed"
 
 loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed
@@ -68,6 +68,10 @@ gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; ab
 vllm: checkpoints .venv-vllm/installed ## the second engine of llava against the first, in .venv-vllm; three minutes
 	@.venv-vllm/bin/python -m pytest -m vllm tests/vllm_engine
 
+clients: checkpoints ## other people's clients, unmodified, in front of the gateway; those that make test leaves out
+	@$(BIN)/python scripts/install_clients.py langchain llama-index instructor schemathesis
+	@$(BIN)/pytest -m clients tests/e2e/test_foreign_clients.py
+
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.
 	@OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=1000 $(BIN)/python loadtest/bench/transcribe_overhead.py
@@ -77,6 +81,7 @@ bench: checkpoints ## measure the server against the same work in one process
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/clip.py
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 	@$(BIN)/python loadtest/bench/stable_diffusion.py
+	@$(BIN)/python loadtest/bench/client.py
 
 clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
-	rm -rf .venv .venv-vllm .checkpoints .tritone demo_output
+	rm -rf .venv .venv-vllm .clients .checkpoints .tritone demo_output

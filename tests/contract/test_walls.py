@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from contract.repositories import ROOT
 
+import tritone_client
+
 HEAVY = {"torch", "transformers", "diffusers", "TTS", "librosa"}
 
 
@@ -61,6 +63,14 @@ def test_only_the_transports_know_tritonclient():
         if imports(path) & {"tritonclient", "grpc", "httpx", "tenacity"}
     }
     assert knowing == {"transports"}
+
+
+def test_the_command_line_stands_on_the_clients_public_face():
+    """And on no other part of it, so that whatever a verb does a user's program can do."""
+    names = {name for path in files("client/src/tritone_client/cli/*.py") for name in imported(path)}
+    taken = {name.removeprefix("tritone_client.") for name in names if name.startswith("tritone_client.")}
+    assert "Client" in taken
+    assert {name for name in taken if name.split(".")[0] != "cli"} <= set(tritone_client.__all__)
 
 
 # Which rooms of the server each may know besides itself. No modality knows another, and none knows Triton.

@@ -12,6 +12,8 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
+from tritone_client import display
+
 
 class FileLike(Protocol):
     """A file that is open for reading, or anything else that gives its bytes."""
@@ -63,6 +65,10 @@ class Transcript:
     segments: tuple[Segment, ...]
     words: tuple[Word, ...] = ()  # with word_timestamps
 
+    def _repr_html_(self) -> str:
+        rows = ((part.start, part.end, part.text) for part in self.words or self.segments)
+        return display.paragraph(self.text) + display.table(("start", "end", "text"), rows)
+
 
 @dataclass(frozen=True)
 class TranscriptChunk:
@@ -92,6 +98,10 @@ class Alignment:
     words: tuple[AlignedWord, ...]
     matches: bool  # False: the recording says something else, and the times mean little
     duration: float  # of the recording, in seconds
+
+    def _repr_html_(self) -> str:
+        rows = ((word.start, word.end, word.text, word.score) for word in self.words)
+        return display.table(("start", "end", "word", "score"), rows)
 
 
 @dataclass(frozen=True)
@@ -130,6 +140,9 @@ class Speech:
         """Write the file: of the format that was asked for, else WAV."""
         Path(path).write_bytes(self.wav if self.encoded is None else self.encoded)
 
+    def _repr_html_(self) -> str:
+        return (display.audio(self.wav) if self.wav else "") + (display.paragraph(self.note) if self.note else "")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -165,6 +178,9 @@ class Reply:
     question_duration: float  # of the spoken question, in seconds; 0 for a typed one
     finish_reason: str  # as in Answer
     speech_error: str = ""  # why `speech` is empty, where no voice can speak the answer; or what of it is not read
+
+    def _repr_html_(self) -> str:
+        return display.paragraph(self.transcript) + display.paragraph(self.text) + self.speech._repr_html_()
 
 
 @dataclass(frozen=True)
@@ -211,6 +227,9 @@ class GeneratedImage:
         """Write the PNG file."""
         Path(path).write_bytes(self.png)
 
+    def _repr_png_(self) -> bytes:
+        return self.png
+
 
 @dataclass(frozen=True)
 class GeneratedImages:
@@ -225,6 +244,9 @@ class GeneratedImages:
         """The first picture."""
         return self.images[0]
 
+    def _repr_html_(self) -> str:
+        return "".join(display.picture(image.png) for image in self.images)
+
 
 @dataclass(frozen=True)
 class ImageProgress:
@@ -233,6 +255,10 @@ class ImageProgress:
     step: int
     num_steps: int
     previews: tuple[bytes, ...] = field(default=(), repr=False)  # PNG files, where they were asked for
+
+    def _repr_html_(self) -> str:
+        said = display.paragraph(f"step {self.step} of {self.num_steps}")
+        return said + "".join(map(display.picture, self.previews))
 
 
 @dataclass(frozen=True)
@@ -252,3 +278,10 @@ class Match:
     index: int  # among the candidates
     score: float
     candidate: Any  # as it was given; in an `ImageIndex` the picture's Path
+
+
+class Matches(list[Match]):
+    """Candidates, best first."""
+
+    def _repr_html_(self) -> str:
+        return display.table(("candidate", "score"), ((match.candidate, match.score) for match in self))

@@ -13,7 +13,15 @@ from fake_triton_http import HttpTriton
 from PIL import Image
 from unit.client.test_client_verbs import WAV
 
-from tritone_client import Error, InferenceFailed, NotServed, Overloaded, RequestTimedOut, ServerUnavailable
+from tritone_client import (
+    Error,
+    InferenceFailed,
+    InvalidInput,
+    NotServed,
+    Overloaded,
+    RequestTimedOut,
+    ServerUnavailable,
+)
 from tritone_client.calls import images, speech
 from tritone_client.calls.call import Request
 from tritone_client.transports.http_wire import EventReader, read_event, read_failure, read_infer
@@ -125,6 +133,7 @@ def test_an_event_that_is_none_of_tritons_cannot_be_read(data):
         (429, b"slow down", Overloaded, "HTTP 429"),
         (401, b"", NotServed, "HTTP 401"),
         (403, b'{"error":"This API is restricted, expecting header \'x\'"}', NotServed, "This API is restricted"),
+        (400, b'data: {"error":"INVALID_ARG: max_tokens is 0"}\n\n', InvalidInput, "max_tokens is 0"),
         (500, b'{"error":"UNAVAILABLE: the model is full; try again in 1.5 s"}', Overloaded, "the model is full"),
     ],
 )
@@ -133,6 +142,14 @@ def test_what_stands_before_the_server_is_understood_too(status, body, kind, sai
     assert type(error) is kind
     assert str(error).startswith(said)
     assert getattr(error, "retry_after_s", None) == (1.5 if status == 500 else None)
+
+
+@pytest.mark.parametrize(("sentence", "seconds"), [("full", 7.0), ("full; try again in 1.5 s", 1.5)])
+def test_a_proxy_may_say_when_to_try_again_where_the_server_does_not(connect, http_triton, sentence, seconds):
+    http_triton.retry_after = "7"
+    with pytest.raises(Overloaded) as caught:
+        connect(http_triton.url, retries=0).ask(f"UNAVAILABLE: {sentence}")
+    assert caught.value.retry_after_s == seconds
 
 
 def test_https_shows_and_checks_certificates(connect, certificates):

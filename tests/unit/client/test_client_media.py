@@ -23,6 +23,15 @@ def test_files_and_bytes_are_passed_on_untouched(tmp_path):
     assert image_bytes(file) == image_bytes(str(file)) == image_bytes(bytearray(b"anything")) == b"anything"
 
 
+@pytest.mark.parametrize("encode", [audio_bytes, image_bytes])
+def test_a_file_object_is_read(tmp_path, encode):
+    (tmp_path / "file").write_bytes(b"anything")
+    with (tmp_path / "file").open("rb") as file:
+        assert encode(file) == encode(io.BytesIO(b"anything")) == b"anything"
+    with (tmp_path / "file").open() as text, pytest.raises(InvalidInput, match="gives str, must give bytes"):
+        encode(text)
+
+
 def test_samples_become_a_wav_file_of_the_same_sound():
     params, samples = read_wav(audio_bytes(TONE, 16_000))
     assert (params.nchannels, params.framerate, params.nframes) == (1, 16_000, 1600)

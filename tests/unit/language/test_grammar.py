@@ -11,6 +11,7 @@ from transformers import LlavaProcessor
 
 from tritone import checkpoints
 from tritone.errors import InvalidInput
+from tritone.language.choosing import grammar as grammar_module
 from tritone.language.choosing.grammar import Grammar, Vocabulary, allowed
 from tritone.language.choosing.response_format import MAX_BYTES, schema_of
 from tritone.language.detokenizer import Detokenizer
@@ -120,7 +121,9 @@ def test_the_end_of_text_may_come_where_the_json_is_whole_and_no_other_special_t
         assert set(may(Grammar(known, json.dumps(schema)).begin(), size)).isdisjoint(tokenizer.all_special_ids)
 
 
-def test_each_answer_has_its_own_place_in_a_grammar_and_all_are_found_in_one_call(tokenizer, known):
+@pytest.mark.parametrize("many", [2, 24], ids=["threads", "one thread"])
+def test_each_answer_has_its_own_place_in_a_grammar(tokenizer, known, many, monkeypatch):
+    monkeypatch.setattr(grammar_module, "MANY", many)
     size = len(tokenizer) + 7
     grammar = Grammar(known, json.dumps({"enum": ["ab", "cd"]}))
     answers = [grammar.begin() for _ in range(5)]

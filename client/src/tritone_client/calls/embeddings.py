@@ -15,7 +15,7 @@ from tritone_client.calls.call import Batch, Call, Outputs, request
 from tritone_client.calls.options import Sending
 from tritone_client.exceptions import Error, InvalidInput
 from tritone_client.media import image_bytes
-from tritone_client.types import ImageLike, Match
+from tritone_client.types import ImageLike, Match, Matches
 
 T = TypeVar("T")
 Vector = npt.NDArray[np.float32]
@@ -83,15 +83,13 @@ def embed(query: str | ImageLike, options: Sending) -> Batch[Embedding, Vector]:
     return batch([_item("the query", query)], options, lambda vectors: vectors[0])
 
 
-def rank(
-    query: str | ImageLike, candidates: Sequence[str | ImageLike], options: Sending
-) -> Batch[Embedding, list[Match]]:
+def rank(query: str | ImageLike, candidates: Sequence[str | ImageLike], options: Sending) -> Batch[Embedding, Matches]:
     """Candidates, best first; equals keep their order."""
 
-    def join(vectors: list[Vector]) -> list[Match]:
+    def join(vectors: list[Vector]) -> Matches:
         scores = np.array([vector @ vectors[0] for vector in vectors[1:]])
         order = np.argsort(-scores, kind="stable")
-        return [Match(int(index), float(scores[index]), candidates[index]) for index in order]
+        return Matches(Match(int(index), float(scores[index]), candidates[index]) for index in order)
 
     items = [_item(f"candidates[{index}]", candidate) for index, candidate in enumerate(candidates)]
     return batch([_item("the query", query), *items], options, join)

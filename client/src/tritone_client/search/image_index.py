@@ -16,7 +16,7 @@ from tritone_client.calls.embeddings import Vector
 from tritone_client.client import AsyncClient, Client
 from tritone_client.exceptions import InvalidInput
 from tritone_client.search.album import Album, album
-from tritone_client.types import ImageLike, Match
+from tritone_client.types import ImageLike, Match, Matches
 
 T = TypeVar("T")
 VECTORS, PICTURES = "vectors.faiss", "pictures.json"
@@ -81,18 +81,18 @@ class ImageIndex:
         index.skipped = pictures.skipped
         return index
 
-    def search(self, client: Client, query: str | ImageLike, count: int = 5) -> list[Match]:
+    def search(self, client: Client, query: str | ImageLike, count: int = 5) -> Matches:
         """The pictures closest to a text (a str) or a picture (anything else; a file as a Path), best first.
 
         Raises: InvalidInput: `count` is no number of pictures; the index was built with another checkpoint.
         """
         return self.closest(client.embed(query), count)
 
-    async def asearch(self, client: AsyncClient, query: str | ImageLike, count: int = 5) -> list[Match]:
+    async def asearch(self, client: AsyncClient, query: str | ImageLike, count: int = 5) -> Matches:
         """As `search`, with an `AsyncClient`."""
         return self.closest(await client.embed(query), count)
 
-    def closest(self, vector: Vector, count: int = 5) -> list[Match]:
+    def closest(self, vector: Vector, count: int = 5) -> Matches:
         """The pictures closest to a vector of `Client.embed`, float32 (width,); see `search`."""
         if count < 1:
             raise InvalidInput(f"count is {count}, must be at least 1")
@@ -102,10 +102,10 @@ class ImageIndex:
                 f"it was built with another checkpoint, build it again"
             )
         scores, rows = self._vectors.search(vector[None], min(count, len(self)))
-        return [
+        return Matches(
             Match(int(row), float(score), self.folder / self.paths[row])
             for score, row in zip(scores[0], rows[0], strict=True)
-        ]
+        )
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the index as a folder of two files; an older index there is replaced when the new one is whole."""

@@ -89,9 +89,9 @@ def read_event(request: Request, data: str) -> Outputs:
 
 
 def read_failure(status: int, body: bytes, model: str | None, request_id: str | None) -> Error:
-    """The error of a response that is none of success."""
+    """The error of a response that is none of success; the one of `generate_stream` is an event even then."""
     try:
-        message = str(json.loads(body)["error"])
+        message = str(json.loads(body.strip().removeprefix(b"data:"))["error"])
     except (KeyError, TypeError, ValueError):  # not Triton, but a proxy before it
         message = ""
     return error_of(*map_http_error(status, message), model, request_id)

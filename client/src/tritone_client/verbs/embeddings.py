@@ -6,7 +6,7 @@ from typing import Unpack
 from tritone_client.calls import embeddings
 from tritone_client.calls.embeddings import Embedding, Vector
 from tritone_client.calls.options import Sending
-from tritone_client.types import ImageLike, Match
+from tritone_client.types import ImageLike, Matches
 from tritone_client.verbs.async_connection import AsyncConnection
 from tritone_client.verbs.connection import Connection
 
@@ -40,7 +40,7 @@ class EmbeddingVerbs(Connection):
 
     def rank(
         self, query: str | ImageLike, candidates: Sequence[str | ImageLike], **options: Unpack[Sending]
-    ) -> list[Match]:
+    ) -> Matches:
         """The candidates, best match first. Every str is a text; pictures are anything else, a file as a Path.
 
         >>> client.rank("a red circle", [Path("one.png"), Path("two.png")])[0].candidate
@@ -74,7 +74,7 @@ class AsyncEmbeddingVerbs(AsyncConnection):
 
     async def rank(
         self, query: str | ImageLike, candidates: Sequence[str | ImageLike], **options: Unpack[Sending]
-    ) -> list[Match]:
+    ) -> Matches:
         """As `Client.rank`."""
         given = self._options(Sending, options)
         return await self._send_all(embeddings.rank(query, candidates, given))

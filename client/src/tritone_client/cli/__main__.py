@@ -1,0 +1,5 @@
+"""`python -m tritone_client.cli`, as `tritone`."""
+
+from tritone_client.cli import app
+
+app(prog_name="tritone")
