@@ -1,7 +1,7 @@
 """For probes and for Prometheus."""
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 router = APIRouter()
@@ -20,7 +20,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready" if there else "the server is not ready"}, 200 if there else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """What the gateway counts, in Prometheus' format."""
     return Response(request.app.state.metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -18,7 +18,7 @@ from tritone_gateway.errors import ApiError, invalid, named
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.media.masks import encoded, mask_of
 from tritone_gateway.requests import Upload, form_of, form_schema
-from tritone_gateway.streaming import EventStream, begun, event
+from tritone_gateway.streaming import EVENTS, EventStream, begun, event
 
 router = APIRouter()
 PARAMS = {
@@ -31,7 +31,7 @@ PARAMS = {
 }
 
 
-@router.post("/v1/images/generations")
+@router.post("/v1/images/generations", responses=EVENTS)
 async def generate(request: ImageRequest, here: Here) -> Response:
     """Pictures from words."""
     here.catalogue.named(request.model, "stable_diffusion")
@@ -39,7 +39,7 @@ async def generate(request: ImageRequest, here: Here) -> Response:
     return await _drawn(request, request.wishes(here.settings), "image_generation", here)
 
 
-@router.post("/v1/images/edits", openapi_extra=form_schema(EditRequest))
+@router.post("/v1/images/edits", responses=EVENTS, openapi_extra=form_schema(EditRequest))
 async def edit(http: Request, here: Here) -> Response:
     """A picture drawn anew from words, as a whole or where a mask is transparent."""
     request: EditRequest = await form_of(http, EditRequest, ("image",))

@@ -17,6 +17,8 @@ from tritone_gateway.streaming import EventStream, Stream, begun, event
 
 router = APIRouter()
 MOST_CHARACTERS = 4096
+MEDIA_TYPES = ("text/event-stream", *(media_type for *_, media_type in FORMATS.values()))
+SOUNDS: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES}}}
 PARAMS = {"text": "input", "voice": "voice", "speed": "speed", "language": "language"}
 
 
@@ -36,7 +38,7 @@ class SpeechRequest(ApiRequest):
     language: str | None = None  # an extension: code such as "zh"
 
 
-@router.post("/v1/audio/speech")
+@router.post("/v1/audio/speech", response_class=Response, responses=SOUNDS)
 async def create(request: SpeechRequest, here: Here) -> Response:
     """The text, spoken."""
     here.catalogue.named(request.model, "tts")

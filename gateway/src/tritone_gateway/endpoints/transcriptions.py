@@ -25,6 +25,10 @@ PARAMS = {
     "initial_prompt": "prompt",
     "task": "model",
 }
+CAPTIONS = {"srt": "application/x-subrip", "vtt": "text/vtt"}
+TEXTS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {} for kind in ("text/event-stream", "text/plain", *CAPTIONS.values())}}
+}
 LISTS = ("timestamp_granularities", "include", "languages", "keywords")
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
 
@@ -90,7 +94,7 @@ class TranscriptionRequest(HearingRequest):
         return "word" in self.timestamp_granularities or self.format in ("srt", "vtt")
 
 
-@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest))
+@router.post("/v1/audio/transcriptions", responses=TEXTS, openapi_extra=form_schema(TranscriptionRequest))
 async def transcribe(http: Request, here: Here) -> Response:
     """What is said, in its own language."""
     await here.caller.check("audio_seconds")
@@ -112,7 +116,7 @@ async def transcribe(http: Request, here: Here) -> Response:
     return _as_text(request.format, heard)
 
 
-@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest))
+@router.post("/v1/audio/translations", responses=TEXTS, openapi_extra=form_schema(HearingRequest))
 async def translate(http: Request, here: Here) -> Response:
     """What is said, in English; a Whisper that knows more than English must be served."""
     await here.caller.check("audio_seconds")
@@ -193,7 +197,7 @@ def _as_text(format: str, heard: tritone_client.Transcript) -> Response:
     if format == "text":
         return PlainTextResponse(heard.text + "\n")
     captions = tritone_client.captions(heard.words, format)
-    return PlainTextResponse(captions, media_type="text/vtt" if format == "vtt" else "application/x-subrip")
+    return PlainTextResponse(captions, media_type=CAPTIONS[format])
 
 
 def _json(answer: BaseModel, **more: Any) -> Response:

@@ -19,12 +19,12 @@ from tritone_gateway.endpoints.language.answering import Options, ask, ask_strea
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
 from tritone_gateway.endpoints.language.frame import Frame
 from tritone_gateway.endpoints.language.messages import Conversation, conversation_of, heard
-from tritone_gateway.streaming import DONE, EventStream, begun
+from tritone_gateway.streaming import DONE, EVENTS, EventStream, begun
 
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=EVENTS)
 async def create(request: ChatRequest, here: Here) -> Response:
     """The next turn of a conversation."""
     request.check()

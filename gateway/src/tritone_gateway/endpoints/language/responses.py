@@ -18,13 +18,13 @@ from tritone_gateway.endpoints.language.answering import ask, ask_stream
 from tritone_gateway.endpoints.language.messages import Conversation, heard
 from tritone_gateway.endpoints.language.responses_request import ResponsesRequest
 from tritone_gateway.errors import ApiError
-from tritone_gateway.streaming import EventStream, begun, event
+from tritone_gateway.streaming import EVENTS, EventStream, begun, event
 
 router = APIRouter()
 PLACE = {"output_index": 0, "content_index": 0}
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", responses=EVENTS)
 async def create(request: ResponsesRequest, here: Here) -> HttpResponse:
     """The next turn of a conversation."""
     request.check()
