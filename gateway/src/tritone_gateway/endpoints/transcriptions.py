@@ -14,11 +14,13 @@ from pydantic import Field
 
 import tritone_client
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, JSON, answers
 from tritone_gateway.errors import named, unsupported
 from tritone_gateway.requests import HARMLESS, ApiRequest, Upload, form_of, form_schema
 from tritone_gateway.streaming import DONE, EventStream, begun, event
 
 router = APIRouter()
+TRANSCRIPTS = answers(EVENTS, JSON, "text/plain", "text/vtt", "application/x-subrip")
 PARAMS = {
     **dict.fromkeys(("audio", "audio_bytes"), "file"),
     **{name: name for name in ("language", "temperature")},
@@ -90,7 +92,7 @@ class TranscriptionRequest(HearingRequest):
         return "word" in self.timestamp_granularities or self.format in ("srt", "vtt")
 
 
-@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest))
+@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest), responses=TRANSCRIPTS)
 async def transcribe(http: Request, here: Here) -> Response:
     """What is said, in its own language."""
     await here.caller.check("audio_seconds")
@@ -112,7 +114,7 @@ async def transcribe(http: Request, here: Here) -> Response:
     return _as_text(request.format, heard)
 
 
-@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest))
+@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest), responses=TRANSCRIPTS)
 async def translate(http: Request, here: Here) -> Response:
     """What is said, in English; a Whisper that knows more than English must be served."""
     await here.caller.check("audio_seconds")
