@@ -201,3 +201,15 @@ def test_schemathesis_finds_no_answer_that_the_api_does_not_describe(gateway_url
     limits = ["--max-examples", "20", "--seed", "1", "--request-timeout", "60"]
     done = subprocess.run([*command, *checks, *limits], capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.clients
+def test_open_responses_types_take_every_answer_and_event(said):
+    told = said("openresponses_checks", "openresponses")
+    streamed = told.pop("streamed")
+    assert {answer["status"] for answer in told.values()} == {"completed"}
+    assert all(answer["text"] for answer in told.values())
+    assert told["picture"]["text"] == streamed["text"] == ANSWER
+    assert streamed["kinds"][:2] == ["response.created", "response.in_progress"]
+    assert streamed["kinds"].count("response.output_text.delta") > 1
+    assert (streamed["kinds"][-1], streamed["status"]) == ("response.completed", "completed")

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from openai import BaseModel
 from starlette.responses import Response
@@ -16,7 +16,6 @@ from tritone_gateway.errors import ApiError, of_the_server, unknown
 T = TypeVar("T")
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-EVENTS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}  # for the OpenAPI document
 NEVER_STORED = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 

@@ -278,6 +278,20 @@ def test_models_are_ours_and_can_be_looked_up(gateway):
         gateway.sdk.models.retrieve("sd_unet")
 
 
+def test_a_server_without_the_model_that_tells_is_asked_which_models_are_ready(serve):
+    def untold(request):
+        if request.model == "catalog":
+            raise ModelNotReady("Request for unknown model: 'catalog' is not found")
+        return answers(request)
+
+    gateway = serve(untold)
+    gateway.transport.ready = True
+    assert [model.id for model in gateway.sdk.models.list()] == [
+        *("llava", "clip", "stable_diffusion", "whisper", "tts", "aligner")
+    ]
+    assert gateway.http.get("/v1/audio/voices").status_code == 200
+
+
 def test_requests_are_counted_by_declared_addresses_alone(gateway):
     gateway.http.get("/v1/made-up-by-somebody")
     gateway.http.post("/v1/chat/completions", json=CHAT)

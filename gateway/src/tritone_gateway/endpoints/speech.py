@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.errors import named
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.media.sound import FORMATS, Encoder
@@ -17,8 +18,6 @@ from tritone_gateway.streaming import EventStream, Stream, begun, event
 
 router = APIRouter()
 MOST_CHARACTERS = 4096
-MEDIA_TYPES = ("text/event-stream", *(media_type for *_, media_type in FORMATS.values()))
-SOUNDS: dict[int | str, dict[str, Any]] = {200: {"content": {media_type: {} for media_type in MEDIA_TYPES}}}
 PARAMS = {"text": "input", "voice": "voice", "speed": "speed", "language": "language"}
 
 
@@ -38,7 +37,9 @@ class SpeechRequest(ApiRequest):
     language: str | None = None  # an extension: code such as "zh"
 
 
-@router.post("/v1/audio/speech", response_class=Response, responses=SOUNDS)
+@router.post(
+    "/v1/audio/speech", response_class=Response, responses=answers(EVENTS, *(each[3] for each in FORMATS.values()))
+)
 async def create(request: SpeechRequest, here: Here) -> Response:
     """The text, spoken."""
     here.catalogue.named(request.model, "tts")

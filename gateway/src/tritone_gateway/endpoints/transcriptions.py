@@ -14,20 +14,19 @@ from pydantic import Field
 
 import tritone_client
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, JSON, answers
 from tritone_gateway.errors import named, unsupported
 from tritone_gateway.requests import HARMLESS, ApiRequest, Upload, form_of, form_schema
 from tritone_gateway.streaming import DONE, EventStream, begun, event
 
 router = APIRouter()
+CAPTIONS = {"srt": "application/x-subrip", "vtt": "text/vtt"}
+TRANSCRIPTS = answers(EVENTS, JSON, "text/plain", *CAPTIONS.values())
 PARAMS = {
     **dict.fromkeys(("audio", "audio_bytes"), "file"),
     **{name: name for name in ("language", "temperature")},
     "initial_prompt": "prompt",
     "task": "model",
-}
-CAPTIONS = {"srt": "application/x-subrip", "vtt": "text/vtt"}
-TEXTS: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {} for kind in ("text/event-stream", "text/plain", *CAPTIONS.values())}}
 }
 LISTS = ("timestamp_granularities", "include", "languages", "keywords")
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
@@ -94,7 +93,7 @@ class TranscriptionRequest(HearingRequest):
         return "word" in self.timestamp_granularities or self.format in ("srt", "vtt")
 
 
-@router.post("/v1/audio/transcriptions", responses=TEXTS, openapi_extra=form_schema(TranscriptionRequest))
+@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest), responses=TRANSCRIPTS)
 async def transcribe(http: Request, here: Here) -> Response:
     """What is said, in its own language."""
     await here.caller.check("audio_seconds")
@@ -116,7 +115,7 @@ async def transcribe(http: Request, here: Here) -> Response:
     return _as_text(request.format, heard)
 
 
-@router.post("/v1/audio/translations", responses=TEXTS, openapi_extra=form_schema(HearingRequest))
+@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest), responses=TRANSCRIPTS)
 async def translate(http: Request, here: Here) -> Response:
     """What is said, in English; a Whisper that knows more than English must be served."""
     await here.caller.check("audio_seconds")

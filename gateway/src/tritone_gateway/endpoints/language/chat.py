@@ -14,17 +14,18 @@ from openai.types.completion_usage import PromptTokensDetails
 
 from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
 from tritone_gateway.endpoints.language.frame import Frame
 from tritone_gateway.endpoints.language.messages import Conversation, conversation_of, heard
-from tritone_gateway.streaming import DONE, EVENTS, EventStream, begun
+from tritone_gateway.streaming import DONE, EventStream, begun
 
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions", responses=EVENTS)
+@router.post("/v1/chat/completions", responses=answers(EVENTS, model=ChatCompletion))
 async def create(request: ChatRequest, here: Here) -> Response:
     """The next turn of a conversation."""
     request.check()
