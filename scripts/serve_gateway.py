@@ -1,5 +1,6 @@
 """Start the server and OpenAI's API in front of it, and keep both running until Ctrl-C."""
 
+import signal
 import subprocess
 import sys
 from typing import Annotated
@@ -22,6 +23,7 @@ def main(
             command = [sys.executable, "-m", "tritone_gateway", f"--host={host}", f"--port={port}"]
             command += [f"--server={server.grpc}", *([f"--keys={keys}"] if keys else [])]
             with subprocess.Popen(command) as gateway:
+                signal.signal(signal.SIGTERM, lambda *_: gateway.terminate())
                 sys.exit(_wait(gateway))
     except background.DidNotStart as error:
         sys.exit(f"the server did not start: {error}")
