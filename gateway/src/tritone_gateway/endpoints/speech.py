@@ -37,7 +37,9 @@ class SpeechRequest(ApiRequest):
     language: str | None = None  # an extension: code such as "zh"
 
 
-@router.post("/v1/audio/speech", responses=answers(EVENTS, *(each[3] for each in FORMATS.values())))
+@router.post(
+    "/v1/audio/speech", response_class=Response, responses=answers(EVENTS, *(each[3] for each in FORMATS.values()))
+)
 async def create(request: SpeechRequest, here: Here) -> Response:
     """The text, spoken."""
     here.catalogue.named(request.model, "tts")

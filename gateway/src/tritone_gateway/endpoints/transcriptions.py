@@ -20,7 +20,8 @@ from tritone_gateway.requests import HARMLESS, ApiRequest, Upload, form_of, form
 from tritone_gateway.streaming import DONE, EventStream, begun, event
 
 router = APIRouter()
-TRANSCRIPTS = answers(EVENTS, JSON, "text/plain", "text/vtt", "application/x-subrip")
+CAPTIONS = {"srt": "application/x-subrip", "vtt": "text/vtt"}
+TRANSCRIPTS = answers(EVENTS, JSON, "text/plain", *CAPTIONS.values())
 PARAMS = {
     **dict.fromkeys(("audio", "audio_bytes"), "file"),
     **{name: name for name in ("language", "temperature")},
@@ -195,7 +196,7 @@ def _as_text(format: str, heard: tritone_client.Transcript) -> Response:
     if format == "text":
         return PlainTextResponse(heard.text + "\n")
     captions = tritone_client.captions(heard.words, format)
-    return PlainTextResponse(captions, media_type="text/vtt" if format == "vtt" else "application/x-subrip")
+    return PlainTextResponse(captions, media_type=CAPTIONS[format])
 
 
 def _json(answer: BaseModel, **more: Any) -> Response:
