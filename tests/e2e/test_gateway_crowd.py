@@ -95,7 +95,7 @@ async def one(number, sdk, spoken, busy):
 
 async def crowd(url, spoken):
     busy = asyncio.Semaphore(AT_ONCE)
-    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=20, timeout=120) as sdk:
+    async with openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=100, timeout=120) as sdk:
         work = [one(number, sdk, spoken, busy) for number in range(REQUESTS)]
         return Counter(str(came) for came in await asyncio.gather(*work, return_exceptions=True))
 
