@@ -42,7 +42,8 @@ def files(pattern: str) -> list[Path]:
     [
         ("src/tritone/**/*.py", {"tritone_client"}),
         ("model_repository/*/1/model.py", {"tritone_client"}),
-        ("client/src/**/*.py", {"tritone", "torch"}),
+        ("client/src/**/*.py", {"tritone", "torch", "tritone_gateway"}),
+        ("gateway/src/**/*.py", {"tritone", "torch", "tritonclient", "grpc"}),
     ],
 )
 def test_client_and_server_do_not_import_each_other(pattern, forbidden):

@@ -1,7 +1,7 @@
 """Python client of a Tritone server: transcribe, speak, align, ask, converse, embed, search, draw."""
 
 from tritone_client.calls.call import Request
-from tritone_client.calls.embeddings import TextTruncated
+from tritone_client.calls.embeddings import Embedding, TextTruncated
 from tritone_client.chat import AsyncChat, Chat
 from tritone_client.client import AsyncClient, Client
 from tritone_client.exceptions import (
@@ -57,6 +57,7 @@ __all__ = [
     "Cancelled",
     "Chat",
     "Client",
+    "Embedding",
     "Error",
     "GeneratedImage",
     "GeneratedImages",

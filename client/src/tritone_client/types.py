@@ -33,11 +33,17 @@ Messages = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of speech; times in seconds from the start of the audio."""
+    """A stretch of speech; times in seconds from the start of the audio. The figures are those of openai/whisper."""
 
     start: float
     end: float
     text: str
+    tokens: tuple[int, ...] = ()
+    seek: int = 0  # where its window begins in the recording, in frames of 10 ms
+    temperature: float = 0.0  # that it was sampled at
+    avg_logprob: float = 0.0
+    compression_ratio: float = 0.0
+    no_speech_prob: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,8 @@ class Answer:
     finish_reason: str  # "stop": it had said all; "length": max_tokens was reached
     prompt_tokens: int
     completion_tokens: int
+    image_tokens: int = 0  # of the prompt's
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # with `logprobs`: OpenAI's `choices[].logprobs.content`
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,8 @@ class AnswerChunk:
     finish_reason: str | None  # None until the last piece
     prompt_tokens: int
     completion_tokens: int  # up to here
+    image_tokens: int = 0
+    logprobs: tuple[Mapping[str, Any], ...] = ()  # of this piece's tokens
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,8 @@ def _chat_inputs(
     """The inputs of the question, the pictures, the history, and all other options under their own names."""
     given = inputs_of(options)
     images, messages, stop = (given.pop(name, None) for name in ("images", "messages", "stop"))
+    if (shape := given.pop("response_format", None)) is not None:
+        given["response_format"] = json.dumps(shape, ensure_ascii=False)
     return {
         "text_input": question,
         "image_bytes": _images(image, images),
@@ -104,16 +106,24 @@ def _messages(messages: Messages | None) -> str | None:
 
 
 def _answer(outputs: Outputs) -> Answer:
-    return Answer(text_of(outputs, "text_output"), text_of(outputs, "finish_reason"), *_counts(outputs))
+    said = text_of(outputs, "text_output"), text_of(outputs, "finish_reason")
+    return Answer(*said, *_counts(outputs), **_figures(outputs))
 
 
 def _answer_chunk(outputs: Outputs) -> AnswerChunk:
     reason = text_of(outputs, "finish_reason") or None
-    return AnswerChunk(text_of(outputs, "text_output"), reason, *_counts(outputs))
+    return AnswerChunk(text_of(outputs, "text_output"), reason, *_counts(outputs), **_figures(outputs))
 
 
 def _counts(outputs: Outputs) -> tuple[int, int]:
     return int(outputs["prompt_tokens"][0, 0]), int(outputs["completion_tokens"][0, 0])
+
+
+def _figures(outputs: Outputs) -> dict[str, Any]:
+    """What servers before 0.2 do not tell."""
+    told = text_of(outputs, "logprobs_content") if "logprobs_content" in outputs else ""
+    images = int(outputs["image_tokens"][0, 0]) if "image_tokens" in outputs else 0
+    return {"image_tokens": images, "logprobs": tuple(json.loads(told or "[]"))}
 
 
 def _reply(outputs: Outputs) -> Reply:

@@ -32,6 +32,7 @@ class Embedding:
 
     vector: Vector
     truncated: bool = False
+    token_count: int = 0  # of its text, as far as it was read
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,13 @@ def embed_images(images: ImageLike | Sequence[ImageLike], options: Sending) -> B
     """Pictures to unit vectors float32 (pictures, width); a str is a path."""
     listed = list(images) if isinstance(images, (list, tuple)) else [cast(ImageLike, images)]
     return batch([Item(f"images[{index}]", None, image) for index, image in enumerate(listed)], options, _stack)
+
+
+def embed_each(items: Sequence[str | ImageLike], options: Sending) -> Batch[Embedding, list[Embedding]]:
+    """Texts (any str) and pictures (anything else), in any order, each with what there is to say of it."""
+    listed = [_item(f"items[{index}]", item) for index, item in enumerate(items)]
+    plain = batch(listed, options, list)
+    return Batch(plain.media, plain.call, list, plain.failed)
 
 
 def embed(query: str | ImageLike, options: Sending) -> Batch[Embedding, Vector]:
@@ -128,7 +136,8 @@ def _stack(vectors: Sequence[Vector]) -> Vector:
 
 
 def _text_embedding(outputs: Outputs) -> Embedding:
-    return Embedding(_vector(outputs, "text_embeds"), bool(outputs["truncated"][0, 0]))
+    cut, tokens = bool(outputs["truncated"][0, 0]), int(outputs["token_count"][0, 0])
+    return Embedding(_vector(outputs, "text_embeds"), cut, tokens)
 
 
 def _image_embedding(outputs: Outputs) -> Embedding:

@@ -271,10 +271,13 @@ CLIP_IMAGE = Model(
     "clip_image", inputs=(Tensor("image_bytes", "BYTES"),), outputs=(Tensor("image_embeds", "FP32", (-1,)),)
 )
 
+CATALOG = Model("catalog", inputs=(Tensor("model", "BYTES"),), outputs=(Tensor("catalog", "BYTES"),))
+
 MODELS = {
     model.name: model
     for model in (
         *(TRANSCRIBE, TRANSCRIBE_STREAM, TTS, SPEAK_STREAM, ALIGN, LLAVA_ANSWER, LLAVA),
         *(VOICE_ASSISTANT, VOICE_ASSISTANT_STREAM, CLIP_TEXT, CLIP_IMAGE, TEXT_TO_IMAGE, STABLE_DIFFUSION),
+        CATALOG,
     )
 }

@@ -74,7 +74,17 @@ class Answering(Sending, Length, Sampling, total=False):
 
 
 class Asking(Answering, Earlier, total=False):
-    """Options of `ask` and `ask_stream`: those of `Sending`, `Length`, `Sampling` and `Earlier`."""
+    """Options of `ask` and `ask_stream`: those of `Sending`, `Length`, `Sampling` and `Earlier`, and these.
+
+    Args:
+        response_format: what the answer must be, in OpenAI's shape: {"type": "json_object"}, or "json_schema".
+        logprobs: whether the answer tells how likely each of its tokens was.
+        top_logprobs: and so many likely others in each place.
+    """
+
+    response_format: Mapping[str, Any] | None
+    logprobs: bool | None
+    top_logprobs: int | None
 
 
 class Captioning(Sending, Length, total=False):
@@ -117,9 +127,11 @@ class Hearing(Sending, total=False):
         task: "transcribe" or "translate" (into English).
         initial_prompt: text that could stand before the recording: names, spelling, style.
         word_timestamps: whether the transcript has `words` with their times.
+        temperature: to sample at, 0..1; 0, the default, is the likeliest text.
     """
 
     sampling_rate: int | None
+    temperature: float | None
     language: str | None
     task: str | None
     initial_prompt: str | None

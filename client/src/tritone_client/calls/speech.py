@@ -1,5 +1,7 @@
 """Calls about spoken words, see `call`."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from tritone_client.calls import models
@@ -16,6 +18,13 @@ from tritone_client.types import (
     Transcript,
     TranscriptChunk,
 )
+
+# Of a segment, and how each is read.
+_FIGURES: dict[str, Callable[[Any], Any]] = {
+    "tokens": lambda tokens: tuple(json.loads(tokens)),
+    "seek": int,
+    **dict.fromkeys(("temperature", "avg_logprob", "compression_ratio", "no_speech_prob"), float),
+}
 
 
 def transcribe(audio: AudioLike, options: Hearing) -> Call[Transcript]:
@@ -69,14 +78,22 @@ def _transcript_chunk(outputs: Outputs) -> TranscriptChunk:
 
 
 def _heard(outputs: Outputs) -> dict[str, Any]:
-    segments = zip(outputs["segment_start"][0], outputs["segment_end"][0], outputs["segment_text"][0], strict=True)
     return {
         "text": text_of(outputs, "text"),
         "language": text_of(outputs, "language"),
         "duration": float(outputs["duration"][0, 0]),
-        "segments": tuple(Segment(float(start), float(end), str(text, "utf-8")) for start, end, text in segments),
+        "segments": _segments(outputs),
         "words": words_of(outputs),
     }
+
+
+def _segments(outputs: Outputs) -> tuple[Segment, ...]:
+    spans = zip(outputs["segment_start"][0], outputs["segment_end"][0], outputs["segment_text"][0], strict=True)
+    found = [(float(start), float(end), str(text, "utf-8")) for start, end, text in spans]
+    names = [name for name in _FIGURES if f"segment_{name}" in outputs]
+    rows = zip(*(outputs[f"segment_{name}"][0].tolist() for name in names), strict=True) if names else [()] * len(found)
+    figures = [{name: _FIGURES[name](value) for name, value in zip(names, row, strict=True)} for row in rows]
+    return tuple(Segment(*span, **figure) for span, figure in zip(found, figures, strict=True))
 
 
 def _speech(outputs: Outputs) -> Speech:

@@ -8,8 +8,10 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
+from tritone_client.calls import catalog
 from tritone_client.calls.call import Batch, Call, Outputs, Request
 from tritone_client.calls.models import MODELS
+from tritone_client.calls.options import Sending
 from tritone_client.exceptions import Error, ModelNotReady, ServerUnavailable
 from tritone_client.media import off_the_loop
 from tritone_client.transports.access import Connecting
@@ -53,6 +55,11 @@ class AsyncConnection(Settings):
         """As `Client.models`."""
         ready = await asyncio.gather(*(self._has(name, timeout_s) for name in MODELS))
         return [model.served() for model, has in zip(MODELS.values(), ready, strict=True) if has]
+
+    async def catalog(self, **options: Unpack[Sending]) -> dict[str, Any]:
+        """As `Client.catalog`."""
+        given = self._options(Sending, options)
+        return await self._send(lambda: catalog.catalog(given))
 
     async def close(self) -> None:
         """As `Client.close`."""

@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, cast
 
+from tritone_client.calls import catalog
 from tritone_client.calls.call import Batch, Call, Outputs, Request
 from tritone_client.calls.models import MODELS
-from tritone_client.calls.options import known
+from tritone_client.calls.options import Sending, known
 from tritone_client.exceptions import Error, ModelNotReady, ServerUnavailable
 from tritone_client.transports.access import Access, Connecting
 from tritone_client.transports.opening import open_transport
@@ -84,6 +85,10 @@ class Connection(Settings):
         Raises: ServerUnavailable: nobody answers.
         """
         return [model.served() for name, model in MODELS.items() if self._has(name, timeout_s)]
+
+    def catalog(self, **options: Unpack[Sending]) -> dict[str, Any]:
+        """What each public model of the server offers, by its name: its checkpoint, voices, adapters, limits."""
+        return self._send(catalog.catalog(self._options(Sending, options)))
 
     def close(self) -> None:
         """Close the connection; requests under way are cancelled."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Unpack
 
 from tritone_client.calls import embeddings
-from tritone_client.calls.embeddings import Vector
+from tritone_client.calls.embeddings import Embedding, Vector
 from tritone_client.calls.options import Sending
 from tritone_client.types import ImageLike, Matches
 from tritone_client.verbs.async_connection import AsyncConnection
@@ -29,6 +29,10 @@ class EmbeddingVerbs(Connection):
             images: a list of paths, bytes, file objects, Pillow images or uint8 arrays (height, width, 3); or one.
         """
         return self._send_all(embeddings.embed_images(images, self._options(Sending, options)))
+
+    def embed_each(self, items: Sequence[str | ImageLike], **options: Unpack[Sending]) -> list[Embedding]:
+        """Texts (any str) and pictures (anything else), each with its vector, its tokens, and whether it was cut."""
+        return self._send_all(embeddings.embed_each(items, self._options(Sending, options)))
 
     def embed(self, query: str | ImageLike, **options: Unpack[Sending]) -> Vector:
         """The unit vector of a text (any str) or of a picture (anything else; a file as a Path), float32 (width,)."""
@@ -57,6 +61,11 @@ class AsyncEmbeddingVerbs(AsyncConnection):
         """As `Client.embed_images`."""
         given = self._options(Sending, options)
         return await self._send_all(embeddings.embed_images(images, given))
+
+    async def embed_each(self, items: Sequence[str | ImageLike], **options: Unpack[Sending]) -> list[Embedding]:
+        """As `Client.embed_each`."""
+        given = self._options(Sending, options)
+        return await self._send_all(embeddings.embed_each(items, given))
 
     async def embed(self, query: str | ImageLike, **options: Unpack[Sending]) -> Vector:
         """As `Client.embed`."""

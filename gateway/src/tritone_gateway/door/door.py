@@ -1,0 +1,149 @@
+"""What happens to every request before and after its endpoint: its id, its key, its size, its end.
+
+All of it is plain ASGI, as what FastAPI offers for this reads a body before anybody has asked for a key.
+"""
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tritone_gateway.door.access import Access
+from tritone_gateway.errors import ApiError, unknown
+from tritone_gateway.metrics import Metrics
+from tritone_gateway.settings import Settings
+
+OPEN_TO_ALL = ("/health", "/ready")
+UPLOADS = "multipart/form-data"
+_SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class Door:
+    """Names the request, lets nobody in without a key, counts, and answers what nobody foresaw."""
+
+    def __init__(self, app: ASGIApp, settings: Settings, access: Access, metrics: Metrics) -> None:
+        self.app, self.settings, self.access, self.metrics = app, settings, access, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        request_id = id_of(headers)
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = Answer(send, request_id)
+        start = time.perf_counter()
+        self.metrics.in_flight.inc()
+        try:
+            await self._admit(scope, headers)
+            limited = Body(receive, headers, self._most(headers))
+            if await left(self.app(scope, limited.receive, answer.send), limited):
+                self.metrics.left.labels(endpoint_of(scope)).inc()
+        except ApiError as error:
+            await answer.fail(error, scope, receive)
+        except Exception as error:
+            await answer.fail(unknown(error, request_id), scope, receive)
+        finally:
+            self.metrics.in_flight.dec()
+            self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
+            self.metrics.seconds.labels(endpoint_of(scope)).observe(time.perf_counter() - start)
+
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        if scope["path"] in OPEN_TO_ALL:
+            return
+        scope["state"]["caller"] = caller = self.access.caller(headers)
+        await caller.take("requests")
+
+    def _most(self, headers: Headers) -> int:
+        is_upload = headers.get("content-type", "").lower().startswith(UPLOADS)
+        return self.settings.max_upload_bytes if is_upload else self.settings.max_json_bytes
+
+
+class Answer:
+    """What goes back, with the request's id on it."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send, self._request_id = send, request_id
+        self.status: int | None = None
+
+    async def send(self, message: Message) -> None:
+        """See ASGI."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["x-request-id"] = self._request_id
+        await self._send(message)
+
+    async def fail(self, error: ApiError, scope: Scope, receive: Receive) -> None:
+        """Say so; where the answer has begun it ends here without its end, so that nobody takes it for whole."""
+        if self.status is None:
+            response = error.response()
+            response.headers["connection"] = "close"  # what is left of the body is not read
+            await response(scope, receive, self.send)
+
+
+class Body:
+    """A request's body, which must not be larger than `most` bytes."""
+
+    def __init__(self, receive: Receive, headers: Headers, most: int) -> None:
+        self._receive, self._most, self._size = receive, most, 0
+        self.complete = asyncio.Event()
+        announced = headers.get("content-length", "0")
+        if announced.isdigit() and int(announced) > most:
+            raise self._too_large(int(announced))
+
+    async def receive(self) -> Message:
+        """See ASGI.
+
+        Raises: ApiError: 413, as soon as it is known.
+        """
+        if self.complete.is_set():  # only whether the caller is still there is left to hear, and `left` listens to it
+            await asyncio.get_running_loop().create_future()
+        message = await self._receive()
+        self._size += len(message.get("body", b""))
+        if self._size > self._most:
+            raise self._too_large(self._size)
+        if not message.get("more_body", False):
+            self.complete.set()
+        return message
+
+    async def gone(self) -> None:
+        """Returns when the caller has left."""
+        await self.complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    def _too_large(self, size: int) -> ApiError:
+        said = f"the body has {size} bytes or more, the limit is {self._most}"
+        return ApiError(413, said, code="request_too_large")
+
+
+async def left(work: Awaitable[None], body: Body) -> bool:
+    """Do the work of a request; stop it when its caller leaves. Returns whether he did."""
+    doing = asyncio.ensure_future(work)
+    watching = asyncio.ensure_future(body.gone())
+    try:
+        await asyncio.wait((doing, watching), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return False
+        return True
+    finally:
+        for task in (doing, watching):
+            task.cancel()
+        await asyncio.gather(doing, watching, return_exceptions=True)
+
+
+def id_of(headers: Headers) -> str:
+    """The caller's id for the request if it is a sane one, else a new one."""
+    given = headers.get("x-request-id", "")
+    return given if _SANE_ID.fullmatch(given) else f"req_{uuid.uuid4().hex}"
+
+
+def endpoint_of(scope: Scope) -> str:
+    """The address as it is declared, so that nobody can make up names for the metrics."""
+    return getattr(scope.get("route"), "path", "other")

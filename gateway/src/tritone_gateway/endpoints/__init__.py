@@ -1,0 +1,1 @@
+"""One file for each address, and what it alone needs beside it."""

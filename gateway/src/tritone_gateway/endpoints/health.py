@@ -1,0 +1,26 @@
+"""For probes and for Prometheus."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+router = APIRouter()
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """The gateway lives."""
+    return {"status": "ok"}
+
+
+@router.get("/ready")
+async def ready(request: Request) -> JSONResponse:
+    """The gateway and the server behind it can be asked."""
+    there = await request.app.state.client.is_ready()
+    return JSONResponse({"status": "ready" if there else "the server is not ready"}, 200 if there else 503)
+
+
+@router.get("/metrics")
+async def metrics(request: Request) -> Response:
+    """What the gateway counts, in Prometheus' format."""
+    return Response(request.app.state.metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,1 @@
+"""Addresses of the language model: chats and responses."""

@@ -1,0 +1,106 @@
+"""Answers of /v1/chat/completions that are spoken: the voice assistant in one call."""
+
+import time
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from openai.types.chat import ChatCompletion, ChatCompletionAudio, ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
+from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaAudio
+
+from tritone_client import ReplyChunk
+from tritone_gateway.context import Context
+from tritone_gateway.endpoints.language.chat_request import AudioOptions
+from tritone_gateway.endpoints.language.frame import Frame
+from tritone_gateway.endpoints.language.messages import PARAMS, Conversation, turn_in_words
+from tritone_gateway.errors import NO_RETRY, ApiError, named
+from tritone_gateway.media.inline import base64_of
+from tritone_gateway.media.sound import Encoder
+from tritone_gateway.media.voices import ours
+from tritone_gateway.streaming import DONE
+
+KEPT_S = 0  # an answer is not kept: it cannot be referred to by its id later
+
+
+async def _replies(
+    conversation: Conversation, options: dict[str, Any], audio: AudioOptions, here: Context
+) -> AsyncGenerator[ReplyChunk, None]:
+    """The assistant's answer, clause by clause. It hears the question itself if that is nothing but one sound."""
+    question = conversation.question
+    spoken = question.said[0] if len(question.said) == 1 and question.sounds else None
+    if question.sounds and spoken is None:
+        question = await turn_in_words(question, here)
+    pieces = here.client.converse_stream(
+        spoken,
+        text=None if spoken else question.text,
+        images=conversation.images or None,
+        messages=conversation.messages or None,
+        voice=ours(audio.voice, here.settings.voices),
+        speed=audio.speed,
+        **options,
+        **here.delivery,
+    )
+    async with aclosing(pieces):
+        with named(PARAMS):
+            async for piece in pieces:
+                if piece.speech is not None:
+                    await here.used_audio(piece.speech.duration, "spoken")
+                yield piece
+
+
+async def answer_aloud(
+    conversation: Conversation, options: dict[str, Any], audio: AudioOptions, frame: Frame, here: Context
+) -> ChatCompletion:
+    """A whole answer, spoken."""
+    encoder, sound, text, reason, why_silent = Encoder(audio.format), bytearray(), "", "stop", ""
+    async with aclosing(_replies(conversation, options, audio, here)) as pieces:
+        async for piece in pieces:
+            text += piece.text
+            if piece.speech is not None:
+                sound += encoder.feed(piece.speech.audio, piece.speech.sampling_rate)
+            reason, why_silent = piece.finish_reason or reason, piece.speech_error or why_silent
+    if not encoder.seconds:
+        raise _silent(why_silent)
+    sound += encoder.end()
+    spoken = ChatCompletionAudio(
+        id=_id(), data=base64_of(bytes(sound)), expires_at=int(time.time()) + KEPT_S, transcript=text
+    )
+    message = ChatCompletionMessage(role="assistant", content=None, refusal=None, audio=spoken)
+    finish: Any = reason
+    return frame.completion(Choice(index=0, message=message, finish_reason=finish, logprobs=None), None)
+
+
+async def stream_aloud(
+    conversation: Conversation, options: dict[str, Any], audio: AudioOptions, frame: Frame, here: Context
+) -> AsyncGenerator[bytes, None]:
+    """The same, each clause as soon as it is spoken: first its words, then its sound."""
+    encoder, name, reason, why_silent, first = Encoder(audio.format), _id(), "stop", "", True
+    async with aclosing(_replies(conversation, options, audio, here)) as pieces:
+        async for piece in pieces:
+            if first:
+                yield frame.chunk(ChoiceDelta(role="assistant", content=None, audio=ChoiceDeltaAudio(id=name)))
+                first = False
+            if piece.text:
+                yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, transcript=piece.text)))
+            if piece.speech is not None:
+                sound = encoder.feed(piece.speech.audio, piece.speech.sampling_rate)
+                yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, data=base64_of(sound))))
+            reason, why_silent = piece.finish_reason or reason, piece.speech_error or why_silent
+    if not encoder.seconds:
+        raise _silent(why_silent)
+    if rest := encoder.end():
+        yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, data=base64_of(rest))))
+    expires = int(time.time()) + KEPT_S
+    yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, expires_at=expires)), reason)
+    yield DONE
+
+
+def _silent(why: str) -> ApiError:
+    said = f"no voice can speak the answer: {why}" if why else "the answer has no words to speak"
+    return ApiError(500, said, code="speech_failed", headers=NO_RETRY)
+
+
+def _id() -> str:
+    return f"audio_{uuid.uuid4().hex}"

@@ -1,0 +1,174 @@
+"""What /v1/responses may be asked for: the part of it that needs no memory."""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, Tag
+
+from tritone_gateway.endpoints.language.chat_request import NO_TOOLS, ResponseFormat
+from tritone_gateway.endpoints.language.messages import (
+    AudioPart,
+    Conversation,
+    ImagePart,
+    ImageUrl,
+    InputAudio,
+    Message,
+    RefusalPart,
+    TextPart,
+    Turn,
+    Words,
+    conversation_of,
+    words_or_parts,
+)
+from tritone_gateway.errors import invalid, unsupported
+from tritone_gateway.requests import HARMLESS, ApiRequest
+
+LOGPROBS = "message.output_text.logprobs"
+NO_MEMORY = "this server keeps nothing between requests; send the whole conversation as input"
+
+
+class InputText(BaseModel):
+    """Words, of either side."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str
+
+
+class InputImage(BaseModel):
+    """A picture as a data URL."""
+
+    type: Literal["input_image"]
+    image_url: str | None = None
+
+
+class InputSound(BaseModel):
+    """Something said."""
+
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+Part = Annotated[InputText | InputImage | InputSound | RefusalPart, Field(discriminator="type")]
+
+
+class Item(BaseModel):
+    """A message, with what clients send back of our own."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    type: str = "message"
+    role: Literal["user", "assistant", "system", "developer"] | None = None
+    content: Annotated[Words | Annotated[list[Part], Tag("parts")], words_or_parts] | None = None
+
+
+class Text(BaseModel):
+    """What an answer must be."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    format: ResponseFormat | None = None
+    verbosity: Literal["medium"] | None = None
+
+
+class ResponsesRequest(ApiRequest):
+    """The body of /v1/responses."""
+
+    harmless: ClassVar[frozenset[str]] = HARMLESS | {
+        *("parallel_tool_calls", "reasoning", "max_tool_calls", "stream_options", "truncation"),
+    }
+    neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "store": (False,),
+        "background": (False,),
+        "context_management": ([],),
+    }
+    why: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(("store", "previous_response_id", "conversation", "background"), NO_MEMORY),
+        "prompt": "this server keeps no prompts; send the text as instructions",
+        "moderation": "this server judges nothing",
+        "context_management": "a conversation is taken as it is sent",
+    }
+
+    model: str
+    input: Annotated[Words | Annotated[list[Item], Tag("parts")], words_or_parts]
+    instructions: str | None = None
+    max_output_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, ge=0, le=1)
+    top_logprobs: int | None = Field(None, ge=0, le=20)
+    include: tuple[str, ...] = ()
+    text: Text = Text()
+    stream: bool = False
+    tools: tuple[Any, ...] = ()
+    tool_choice: Any = None
+    # Extensions, as in a chat.
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: str | list[str] | None = None
+    top_k: int | None = None
+    repetition_penalty: float | None = None
+
+    def check(self) -> None:
+        """What no field can say alone.
+
+        Raises: ApiError: 400, by the field's name.
+        """
+        if self.tools and self.tool_choice != "none":
+            raise unsupported("tools", NO_TOOLS)
+        if self.tool_choice not in (None, "none", "auto"):
+            raise unsupported("tool_choice", NO_TOOLS)
+        if self.top_logprobs and LOGPROBS not in self.include:
+            raise invalid(f"top_logprobs is given, but include has no '{LOGPROBS}'", "top_logprobs")
+
+    @property
+    def conversation(self) -> Conversation:
+        """Raises: ApiError: 400, by the item's place."""
+        items = [Item(role="user", content=self.input)] if isinstance(self.input, str) else self.input
+        asked = conversation_of([_message(item, f"input[{index}]") for index, item in enumerate(items)], "input")
+        if not self.instructions:
+            return asked
+        return Conversation((Turn("system", (self.instructions,)), *asked.history), asked.question)
+
+    def options(self, adapter: str | None) -> dict[str, Any]:
+        """The client's options for the answer."""
+        options: dict[str, Any] = {
+            "max_tokens": self.max_output_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "top_k": self.top_k,
+            "repetition_penalty": self.repetition_penalty,
+            "seed": self.seed,
+            "stop": self.stop,
+            "adapter": adapter,
+        }
+        if self.text.format is not None and self.text.format.type != "text":
+            options["response_format"] = _chat_format(self.text.format)
+        if LOGPROBS in self.include:
+            options |= {"logprobs": True, "top_logprobs": self.top_logprobs}
+        return options
+
+
+def _chat_format(wanted: ResponseFormat) -> dict[str, Any]:
+    """The format as a chat names it: what describes a schema stands one level deeper there."""
+    if wanted.type != "json_schema":
+        return {"type": wanted.type}
+    return {"type": "json_schema", "json_schema": dict(wanted.model_extra or {})}
+
+
+def _message(item: Item, place: str) -> Message:
+    if item.type != "message" or item.role is None:
+        raise unsupported(place, f"an item of type '{item.type}' cannot be read; messages can")
+    if not isinstance(item.content, list):
+        return Message(role=item.role, content=item.content)
+    parts = [_part(part, f"{place}.content[{index}]") for index, part in enumerate(item.content)]
+    return Message(role=item.role, content=parts)
+
+
+def _part(part: Part, place: str) -> TextPart | ImagePart | AudioPart | RefusalPart:
+    match part:
+        case InputText():
+            return TextPart(type="text", text=part.text)
+        case InputSound():
+            return AudioPart(type="input_audio", input_audio=part.input_audio)
+        case RefusalPart():
+            return part
+    if part.image_url is None:
+        raise unsupported(f"{place}.file_id", "this server keeps no files; send the picture as a data URL")
+    return ImagePart(type="image_url", image_url=ImageUrl(url=part.image_url))

@@ -1,0 +1,215 @@
+"""Who may ask, and how much: keys, limits, and where the gateway does not start."""
+
+import json
+import re
+import socket
+
+import httpx
+import openai
+import pytest
+from typer.testing import CliRunner
+
+from tritone_gateway.cli import app
+from tritone_gateway.door.access import RefusesToStart, may_start
+from tritone_gateway.door.keys import KeyFile, KeysUnreadable
+from tritone_gateway.settings import Limits, Settings
+
+CHAT = {"model": "llava", "messages": [{"role": "user", "content": "?"}]}
+SPEECH = {"model": "tts", "voice": "alloy", "input": "Hello."}
+PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+
+
+def bearer(secret):
+    return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def file(tmp_path):
+    return KeyFile(tmp_path / "keys.json")
+
+
+def test_only_who_shows_a_key_may_ask(serve, file):
+    secret = file.add("ann")
+    gateway = serve(keys=file.path)
+    assert gateway.sdk.with_options(api_key=secret).chat.completions.create(**CHAT).choices[0].message.content
+    for headers in ({}, bearer("sk-tritone-wrong"), bearer(secret + "a"), {"Authorization": secret}):
+        answer = gateway.http.post("/v1/chat/completions", json=CHAT, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert answer.headers["x-request-id"]
+    assert len(gateway.transport.requests) == 1
+
+
+def test_everything_but_the_probes_is_closed(serve, file):
+    file.add("ann")
+    gateway = serve(keys=file.path)
+    paths = ["/v1/models", "/v1/audio/voices", "/metrics", "/openapi.json", "/nothing"]
+    assert [gateway.http.get(path).status_code for path in paths] == [401] * 5
+    assert [gateway.http.get(path).status_code for path in ("/health", "/ready")] == [200, 200]
+
+
+def test_a_key_that_is_removed_ends_at_once_and_a_new_one_is_taken_at_once(serve, file):
+    first = file.add("ann")
+    gateway = serve(keys=file.path)
+    second = file.add("bob")
+    file.remove("ann")
+    models = [gateway.http.get("/v1/models", headers=bearer(secret)).status_code for secret in (first, second)]
+    assert models == [401, 200]
+
+
+def test_the_file_holds_no_key_and_is_its_owners_alone(file):
+    secret = file.add("ann", Limits(requests=5))
+    written = file.path.read_text()
+    assert secret.startswith("sk-tritone-")
+    assert secret not in written
+    assert secret.removeprefix("sk-tritone-") not in written
+    assert re.fullmatch("[0-9a-f]{64}", json.loads(written)["keys"][0]["sha256"])
+    assert file.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_is_none_is_named(file):
+    with pytest.raises(KeysUnreadable, match="cannot be read"):
+        file.keys()
+    file.path.write_text("[]")
+    with pytest.raises(KeysUnreadable, match="is no file of keys"):
+        file.keys()
+
+
+def test_a_file_of_keys_that_breaks_lets_nobody_in(serve, file):
+    secret = file.add("ann")
+    gateway = serve(keys=file.path)
+    file.path.write_text("broken")
+    answer = gateway.http.get("/v1/models", headers=bearer(secret))
+    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+
+
+def test_requests_over_the_limit_are_told_when_to_come_again(serve, file):
+    secret = file.add("ann", Limits(requests=2))
+    sdk = serve(keys=file.path).sdk.with_options(api_key=secret)
+    for _ in range(2):
+        sdk.chat.completions.create(**CHAT)
+    with pytest.raises(openai.RateLimitError, match="2 requests a minute") as caught:
+        sdk.chat.completions.create(**CHAT)
+    headers = caught.value.response.headers
+    assert 0 < int(headers["retry-after-ms"]) <= 60_000
+    assert 0 < int(headers["retry-after"]) <= 60
+    assert caught.value.code == "rate_limit_exceeded"
+
+
+def test_one_key_does_not_use_up_anothers_share(serve, file):
+    ann, bob = file.add("ann", Limits(requests=1)), file.add("bob", Limits(requests=1))
+    http = serve(keys=file.path).http
+    asked = [http.get("/v1/models", headers=bearer(secret)).status_code for secret in (ann, ann, bob)]
+    assert asked == [200, 429, 200]
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "body", "what"),
+    [
+        (Limits(tokens=10), "chat/completions", CHAT, "10 tokens"),
+        (Limits(tokens=10), "chat/completions", {**CHAT, "stream": True}, "10 tokens"),
+        (Limits(pictures=1), "embeddings", {"model": "clip", "input": PICTURE}, "1 pictures"),
+        (Limits(pictures=1), "images/generations", {"prompt": "a"}, "1 pictures"),
+        (
+            Limits(audio_seconds=1),
+            "audio/speech",
+            {"model": "tts", "voice": "alloy", "input": "Hello."},
+            "1 audio seconds",
+        ),
+    ],
+)
+def test_every_kind_of_work_has_its_limit(serve, file, limits, path, body, what):
+    secret = file.add("ann", limits)
+    http = serve(keys=file.path).http
+    http.headers = bearer(secret)
+    assert http.post(f"/v1/{path}", json=body).status_code == 200
+    again = http.post(f"/v1/{path}", json=body)
+    assert (again.status_code, f"limit of {what} a minute" in again.json()["error"]["message"]) == (429, True)
+
+
+def test_heard_seconds_count(serve, file):
+    secret = file.add("ann", Limits(audio_seconds=2))
+    http = serve(keys=file.path).http
+    codes = []
+    for _ in range(2):
+        form = {"model": (None, "whisper"), "file": ("a.wav", b"RIFF")}
+        codes.append(http.post("/v1/audio/transcriptions", files=form, headers=bearer(secret)).status_code)
+    assert codes == [200, 429]
+
+
+def test_more_than_a_minute_has_is_no_matter_of_waiting(serve, file):
+    secret = file.add("ann", Limits(pictures=1))
+    answer = serve(keys=file.path).http.post(
+        "/v1/images/generations", json={"prompt": "a", "n": 3}, headers=bearer(secret)
+    )
+    assert (answer.status_code, "limit is 1 a minute" in answer.json()["error"]["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org"])
+def test_beyond_this_machine_it_does_not_start_without_keys(host):
+    with pytest.raises(RefusesToStart, match="--keys FILE, or say --open"):
+        may_start(Settings(host=host))
+    assert "without a key" in may_start(Settings(host=host, open=True))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_on_this_machine_it_is_open_and_says_so(host):
+    assert may_start(Settings(host=host)) == "open on this machine alone: no keys are in force (--keys FILE)"
+
+
+def test_with_keys_it_starts_anywhere(file):
+    file.add("ann")
+    assert may_start(Settings(host="0.0.0.0", keys=file.path)) == f"closed: 1 key of {file.path} may ask"
+
+
+def test_the_command_shows_a_key_once_lists_and_removes(tmp_path):
+    def run(*words):
+        return CliRunner().invoke(app, ["keys", *words, "--file", str(tmp_path / "keys.json")])
+
+    added = run("add", "ann", "--requests", "5")
+    secret = added.stdout.strip().splitlines()[-1]
+    assert KeyFile(tmp_path / "keys.json").find(secret).name == "ann"
+    listed = run("list").stdout
+    assert "ann" in listed
+    assert "5 requests" in listed
+    assert secret not in listed
+    assert run("add", "ann").exit_code == 2
+    assert run("remove", "ann").exit_code == 0
+    assert run("remove", "ann").exit_code == 2
+    assert KeyFile(tmp_path / "keys.json").find(secret) is None
+
+
+def test_the_command_refuses_to_serve_everybody_by_accident():
+    refused = CliRunner().invoke(app, ["--host", "0.0.0.0", "--port", "0"])
+    assert refused.exit_code == 2
+    assert "0.0.0.0 can be reached by others" in refused.stderr
+
+
+def test_a_secret_is_compared_with_every_hash_in_the_same_way(file, monkeypatch):
+    compared = []
+    secrets = [file.add(name) for name in ("ann", "bob", "eve")]
+
+    def compare(one, other):
+        compared.append(other)
+        return one == other
+
+    monkeypatch.setattr("tritone_gateway.door.keys.hmac.compare_digest", compare)
+    assert file.find(secrets[0]).name == "ann"
+    assert len(compared) == 3
+
+
+def test_pages_of_other_origins_may_ask_only_where_they_are_named(serve):
+    asked = {"Origin": "https://page.example", "Access-Control-Request-Method": "POST"}
+    closed, opened = serve(), serve(cors=("https://page.example",))
+    assert "access-control-allow-origin" not in closed.http.get("/v1/models", headers=asked).headers
+    answer = opened.http.options("/v1/models", headers=asked)
+    assert answer.headers["access-control-allow-origin"] == "https://page.example"
+    assert "x-request-id" in opened.http.get("/v1/models", headers=asked).headers["access-control-expose-headers"]
+
+
+def test_who_has_no_key_is_refused_before_his_body_is_read(serve, file):
+    file.add("ann")
+    port = httpx.URL(serve(keys=file.path).url).port
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
+        caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
+        assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
