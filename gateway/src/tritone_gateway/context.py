@@ -64,7 +64,7 @@ class Context:
         await self.caller.spend("audio_seconds", seconds)
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:
     """See Context."""
     state, app = request.state, request.app.state
     trace = trace_of(request.headers)
