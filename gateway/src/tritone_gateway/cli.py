@@ -122,15 +122,7 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     token = settings.server_token.get_secret_value() if settings.server_token else None
     # Who was refused hears so, and comes again himself: OpenAI's clients do.
     client = AsyncClient(settings.server, timeout_s=settings.timeout_s, token=token, retries=0)
-    config = uvicorn.Config(
-        create_app(settings, client),
-        http=bounded(settings),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_s),
-    )
+    config = _config(settings, client)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     there = await client.is_ready()
@@ -138,3 +130,16 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     waiting = "" if there else " (it is not ready yet)"
     out.print(f"{READY}: http://{shown}:{port}/v1  server {settings.server}{waiting}")
     await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _config(settings: Settings, client: AsyncClient) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings, client),
+        http=bounded(settings),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=round(settings.idle_s),
+        timeout_graceful_shutdown=round(settings.drain_s),
+    )

@@ -9,6 +9,7 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from tritone_client import AsyncClient, MockTransport
 from tritone_gateway import cli
 from tritone_gateway.cli import app
 from tritone_gateway.door.access import RefusesToStart, may_start
@@ -221,3 +222,9 @@ def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
         connection, _ = listening.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_idle_connection_is_kept_longer_than_clients_and_balancers_keep_it():
+    client = AsyncClient(transport=MockTransport(lambda request: {}))
+    assert cli._config(Settings(), client).timeout_keep_alive > 60
+    assert cli._config(Settings(idle_s=7), client).timeout_keep_alive == 7
