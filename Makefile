@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve test check loadtest abuse clients gpu vllm bench clean
+.PHONY: help setup checkpoints demo serve gateway test check loadtest abuse clients gpu vllm bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -30,6 +30,9 @@ demo: checkpoints ## start the server, ask it a spoken question about a picture,
 
 serve: checkpoints ## start the server and keep it running until Ctrl-C
 	@$(BIN)/tritone serve
+
+gateway: checkpoints ## start the server and OpenAI's API in front of it, on 127.0.0.1:8080, until Ctrl-C
+	@$(BIN)/python scripts/serve_gateway.py
 
 check: setup ## lint, types and contracts: fast, before every commit
 	@$(BIN)/ruff check .
@@ -79,6 +82,7 @@ bench: checkpoints ## measure the server against the same work in one process
 	@OMP_WAIT_POLICY=PASSIVE $(BIN)/python loadtest/bench/llava.py
 	@$(BIN)/python loadtest/bench/stable_diffusion.py
 	@$(BIN)/python loadtest/bench/client.py
+	@$(BIN)/python loadtest/bench/gateway.py
 
 clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
 	rm -rf .venv .venv-vllm .clients .checkpoints .tritone demo_output

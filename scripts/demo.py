@@ -25,6 +25,7 @@ QUESTION = "What color is the circle in this picture?"
 ALBUM = (("red", "square"), ("blue", "circle"), ("yellow", "star"), ("purple", "heart"), ("green", "cross"))
 SEARCHES = {"a yellow star": "yellow star", "一个红色的圆形": "red circle"}
 PROMPTS = {"a blue triangle": "a blue triangle", "一个红色的圆形": "a red circle"}  # and what CLIP should call it
+DRAWN = "generated_red_circle.png"
 DESCRIBE = "Describe the picture."
 CHINESE_QUESTION = "图里有几个图形？"
 console = Console(highlight=False, soft_wrap=True)
@@ -40,7 +41,13 @@ def main() -> int:
     heading(f"drew {picture}: {caption(scene)}")
     heading("starting Triton Inference Server with all models")
     with serve(report=lambda line: console.print(f"   [dim]{line}[/]")) as address, Client(address.grpc) as client:
-        return converse(client, picture) or search(client, picture) or draw(client)
+        code = converse(client, picture) or search(client, picture) or draw(client)
+    if not code:
+        console.print(
+            f"[green]demo done:[/] it heard, looked, answered, found and drew; listen to {OUTPUT / 'answer.wav'}, look "
+            f"at {OUTPUT / DRAWN}\nnext: `make gateway` keeps it running, with OpenAI's API at http://127.0.0.1:8080/v1"
+        )
+    return code
 
 
 def converse(client: Client, picture: Path) -> int:
@@ -97,10 +104,6 @@ def draw(client: Client) -> int:
         if best.candidate != expected:
             console.print(f"[red]demo failed:[/] asked for {prompt}, CLIP sees {best.candidate}")
             return 1
-    console.print(
-        f"[green]demo done:[/] it heard, looked, answered, found and drew; listen to {OUTPUT / 'answer.wav'}, look at "
-        f"{path}"
-    )
     return 0
 
 

@@ -1,5 +1,9 @@
 """The real server with the project's models, started once per run and stopped at its end."""
 
+import re
+import subprocess
+import sys
+
 import pytest
 
 from tritone.server import background
@@ -20,6 +24,21 @@ def server(log):
             yield address
     except background.DidNotStart as error:
         pytest.fail(f"tritone serve did not start: {error}\n{tail(log)}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def gateway_url(server):
+    """The address of `tritone gateway`, on a port of its own."""
+    command = [sys.executable, "-m", "tritone_gateway", "--port", "0", "--server", server.grpc]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        said = []
+        while not (said and said[-1].startswith("ready: ")):
+            said.append(process.stdout.readline())
+            assert said[-1], said
+        assert said[0].startswith("open on this machine alone")
+        yield re.search(r"http://\S+(?=/v1)", said[-1])[0]
+        process.terminate()
+        assert process.wait(40) is not None
 
 
 @pytest.fixture(autouse=True)

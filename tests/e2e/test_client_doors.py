@@ -97,3 +97,29 @@ def test_both_protocols_stream_on_an_event_loop(url):
     assert "".join(piece.text for piece in pieces) == whole.text
     assert pieces[-1].finish_reason == whole.finish_reason == "stop"
     assert len(pieces) > 1
+
+
+def test_both_protocols_stream_sound_and_pictures(url):
+    with Client(url) as client:
+        question = client.speak("What color is the circle in this picture?").wav
+        [stretch] = client.transcribe_stream(question)
+        assert stretch.text.strip() == "What color is the circle in this picture?"
+        first, *clauses = client.converse_stream(question, PICTURE)
+        assert first.transcript.strip() == stretch.text.strip()
+        assert "".join(clause.text for clause in clauses).strip() == "The circle is red."
+        spoken = [clause.speech for clause in clauses if clause.speech]
+        assert client.transcribe(spoken[0].wav).text.strip() == "The circle is red."
+        assert [word.text for word in spoken[0].words] == ["The", "circle", "is", "red."]
+        assert len(spoken[0].audio) == pytest.approx(spoken[0].duration * spoken[0].sampling_rate)
+        *steps, drawing = client.generate_image_stream(
+            "a blue triangle", seed=0, num_inference_steps=20, preview_interval=10
+        )
+        assert [step.step for step in steps] == list(range(1, 21))
+        assert any(step.previews for step in steps)
+        assert drawing.image.pixels.shape[2] == 3
+        assert client.rank(drawing.image.png, ["a blue triangle", "a red star", "一个绿色的圆形"])[0].index == 0
+
+
+def test_what_is_no_picture_is_refused_the_same_way_in_a_stream(url):
+    with Client(url) as client, pytest.raises(InvalidInput, match="image_bytes is no readable PNG"):
+        list(client.ask_stream("What?", b"no picture"))

@@ -42,11 +42,11 @@ def samples(tmp_path_factory, client):
 
 
 @pytest.fixture(scope="module")
-def said(url, samples):
+def said(gateway_url, samples):
     """What a program prints: `said("agents_run", "openai-agents")`."""
 
     def run(program, client, *arguments):
-        command = [install(client), PROGRAMS / f"{program}.py", f"{url}/v1", samples, *arguments]
+        command = [install(client), PROGRAMS / f"{program}.py", f"{gateway_url}/v1", samples, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         return json.loads(done.stdout.splitlines()[-1])
@@ -173,11 +173,11 @@ def test_instructors_answer_has_the_shape_that_was_asked_for(said):
 
 
 @pytest.mark.clients
-def test_the_npm_package(url, samples, spoken, tmp_path):
+def test_the_npm_package(gateway_url, samples, spoken, tmp_path):
     for name in ("package.json", "package-lock.json", "openai_chat.mjs"):
         (tmp_path / name).write_bytes((PROGRAMS.parent / "npm" / name).read_bytes())
     subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=tmp_path, check=True, timeout=200)
-    command = ["node", "openai_chat.mjs", f"{url}/v1", str(samples)]
+    command = ["node", "openai_chat.mjs", f"{gateway_url}/v1", str(samples)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr[-3000:]
     told = json.loads(done.stdout)
@@ -188,10 +188,28 @@ def test_the_npm_package(url, samples, spoken, tmp_path):
 
 
 @pytest.mark.clients
-def test_schemathesis_finds_no_answer_that_the_api_does_not_describe(url):
+def test_schemathesis_finds_no_answer_that_the_api_does_not_describe(gateway_url):
     """Nonsense for every endpoint: none is answered by a failure of the server, or by what its description denies."""
-    command = [install("schemathesis").with_name("schemathesis"), "run", f"{url}/openapi.json", "--url", url]
+    command = [
+        install("schemathesis").with_name("schemathesis"),
+        "run",
+        f"{gateway_url}/openapi.json",
+        "--url",
+        gateway_url,
+    ]
     checks = ["--checks", "not_a_server_error,content_type_conformance,response_schema_conformance"]
     limits = ["--max-examples", "20", "--seed", "1", "--request-timeout", "60"]
     done = subprocess.run([*command, *checks, *limits], capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stdout[-5000:]
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.clients
+def test_open_responses_types_take_every_answer_and_event(said):
+    told = said("openresponses_checks", "openresponses")
+    streamed = told.pop("streamed")
+    assert {answer["status"] for answer in told.values()} == {"completed"}
+    assert all(answer["text"] for answer in told.values())
+    assert told["picture"]["text"] == streamed["text"] == ANSWER
+    assert streamed["kinds"][:2] == ["response.created", "response.in_progress"]
+    assert streamed["kinds"].count("response.output_text.delta") > 1
+    assert (streamed["kinds"][-1], streamed["status"]) == ("response.completed", "completed")

@@ -188,6 +188,15 @@ def test_bad_input_fails_alone_with_a_clear_sentence(generate, name):
         assert "red" in good.result()[1]["text_output"]
 
 
+def test_a_deadline_ends_the_work(generate):
+    """In microseconds, as everywhere in Triton's protocol."""
+    status, answer = generate("llava_answer", text_input="Tell me a story.", timeout=1)
+    assert status >= 400
+    assert "deadline of 0.0 s has passed" in answer["error"]
+    [event] = generate.stream("llava", text_input="Tell me a story.", timeout=1)
+    assert "deadline of 0.0 s has passed" in event["error"]
+
+
 def test_the_readmes_curl_runs(server, client, tmp_path):
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     [script] = re.findall(r"```sh\n(.*?curl.*?)```", readme, re.DOTALL)

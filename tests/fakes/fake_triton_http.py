@@ -22,6 +22,7 @@ class HttpTriton(Behaviour):
     def __init__(self) -> None:
         super().__init__()
         self.tensors = []
+        self.retry_after = ""
         self.connections = set()
 
 
@@ -61,7 +62,8 @@ class Handler(BaseHTTPRequestHandler):
         if code == "the call":
             return self._break()
         if code:
-            return self._send(CODES[code], json.dumps({"error": sentence}).encode())
+            headers = {"Retry-After": self.triton.retry_after} if self.triton.retry_after else {}
+            return self._send(CODES[code], json.dumps({"error": sentence}).encode(), headers)
         if self._wait(order):
             return None
         answer, raw = {"model_name": "llava_answer", "model_version": "1", "outputs": []}, b""

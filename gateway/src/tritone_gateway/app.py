@@ -42,6 +42,7 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
         title="Tritone",
         version=version("tritone-gateway"),
         lifespan=lifespan,
+        responses=errors.FAILURES,
         docs_url=None,  # these pages load what they show from elsewhere
         redoc_url=None,
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tritone_client import AsyncClient
+from tritone_client import AsyncClient, ModelNotReady
 from tritone_gateway.errors import ApiError
 
 # Our names, and the public model of the server that must be there for each. No other model can be reached.
@@ -59,9 +59,16 @@ class Catalogue:
     async def _told(self) -> dict[str, dict[str, Any]]:
         async with self._lock:
             if time.monotonic() >= self._until:
-                self._facts = await self._client.catalog()
+                self._facts = await self._ask()
                 self._until = time.monotonic() + FRESH_S
         return self._facts
+
+    async def _ask(self) -> dict[str, dict[str, Any]]:
+        """What the server says of itself; or, where its model for that was not loaded, which models are ready."""
+        try:
+            return await self._client.catalog()
+        except ModelNotReady:
+            return {model.name: {} for model in await self._client.models()}
 
     def named(self, name: str, wanted: str) -> Named:
         """What a name means where the model `wanted` is needed.

@@ -3,7 +3,7 @@
 | status | what happened |
 |---|---|
 | 400 | the request breaks a rule; `param` names the field |
-| 401, 403 | no key, or a wrong one; a key that may not |
+| 401 | no key, or one that is not known |
 | 404 | no such address or model |
 | 413 | the body is larger than the gateway takes |
 | 429 | the server is full, or the key has had its share: `retry-after-ms` says when to come again |
@@ -17,11 +17,13 @@ import math
 import re
 import traceback
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from openai.types import ErrorObject
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 import tritone_client
@@ -30,7 +32,6 @@ log = logging.getLogger("tritone_gateway")
 
 TYPES = {
     401: "authentication_error",
-    403: "permission_error",
     429: "rate_limit_error",
     500: "server_error",
     503: "server_error",
@@ -40,6 +41,15 @@ LISTS = ("input", "documents")  # fields whose items are numbered in the server'
 NO_RETRY = {"x-should-retry": "false"}
 WAIT_S = 1.0  # when to come again, where the server does not say
 _FIRST_WORD = re.compile(r"['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
+
+
+class Failure(BaseModel):
+    """The body of every error, as the OpenAPI document has it."""
+
+    error: ErrorObject
+
+
+FAILURES: dict[int | str, dict[str, Any]] = {"4XX": {"model": Failure}, "5XX": {"model": Failure}}
 
 
 class ApiError(HTTPException):

@@ -42,6 +42,7 @@ class Settings(BaseSettings):
     timeout_s: float = Field(default=300, gt=0)  # for an answer as a whole
     max_json_bytes: int = Field(default=64 * MIB, gt=0)
     max_upload_bytes: int = Field(default=80 * MIB, gt=0)
+    max_held_bytes: int = Field(default=2048 * MIB, gt=0)  # of all bodies at a time
     receive_within_s: float = Field(default=300, gt=0)  # for a request, its body included, from its first byte
     # Longer than clients keep theirs (httpx 5 s, balancers 60 s), or a request meets the connection's end on its way.
     idle_s: float = Field(default=75, gt=0)

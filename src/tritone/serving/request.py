@@ -31,6 +31,8 @@ DEEP = "deep"  # a canary that wants a real row to be computed
 # Asks for the status code in front of an error's sentence: server 2.51 drops it on its way to a fellow model, and to
 # the reader of a stream.
 STATUS = "status"
+# A caller's own deadline, in microseconds. Triton takes it from `infer` and gRPC; of `generate` it only hands it on.
+TIMEOUT = "timeout"
 # A caller's own parameter: files among the outputs (`tensors.BINARY`) come as base64 text.
 BINARY, BASE64 = "binary", "base64"
 
@@ -100,7 +102,8 @@ class Request:
     def _deadline(self, parameters: dict[str, Any]) -> float:
         if self.inside and DEADLINE in parameters:
             return int(parameters[DEADLINE]) / 1e6
-        timeout = int(self.raw.timeout())
+        handed_on = parameters.get(TIMEOUT)
+        timeout = int(self.raw.timeout()) or (handed_on if isinstance(handed_on, int) else 0)
         return self.received + timeout / 1e6 if timeout else math.inf
 
     @property

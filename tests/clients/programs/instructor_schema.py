@@ -11,7 +11,7 @@ from typing import Literal
 
 import instructor
 from openai import OpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 PICTURE = "data:image/png;base64," + base64.b64encode((Path(sys.argv[2]) / "picture.png").read_bytes()).decode()
 
@@ -19,6 +19,7 @@ PICTURE = "data:image/png;base64," + base64.b64encode((Path(sys.argv[2]) / "pict
 class Answer(BaseModel):
     """What is asked for."""
 
+    model_config = ConfigDict(extra="forbid")  # or so small a model goes on and on with words of its own
     color: Literal["red", "blue", "green"]
 
 

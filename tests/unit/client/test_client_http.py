@@ -144,6 +144,14 @@ def test_what_stands_before_the_server_is_understood_too(status, body, kind, sai
     assert getattr(error, "retry_after_s", None) == (1.5 if status == 500 else None)
 
 
+@pytest.mark.parametrize(("sentence", "seconds"), [("full", 7.0), ("full; try again in 1.5 s", 1.5)])
+def test_a_proxy_may_say_when_to_try_again_where_the_server_does_not(connect, http_triton, sentence, seconds):
+    http_triton.retry_after = "7"
+    with pytest.raises(Overloaded) as caught:
+        connect(http_triton.url, retries=0).ask(f"UNAVAILABLE: {sentence}")
+    assert caught.value.retry_after_s == seconds
+
+
 def test_https_shows_and_checks_certificates(connect, certificates):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / "server.pem", certificates / "server.key")

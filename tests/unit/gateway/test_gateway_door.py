@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
@@ -200,7 +201,7 @@ def test_a_caller_who_leaves_a_stream_stops_the_work(serve, slow):
     page = lambda: gateway.http.get("/metrics").text  # noqa: E731
     left = 'tritone_gateway_callers_left_total{endpoint="/v1/chat/completions"} 1.0'
     until(lambda: left in page(), "the caller who left is counted")
-    assert "tritone_gateway_in_flight 1.0" in page()  # the page itself
+    until(lambda: "tritone_gateway_in_flight 1.0" in page(), "only the page itself is in flight")
 
 
 @pytest.mark.parametrize(
@@ -280,6 +281,20 @@ def test_models_are_ours_and_can_be_looked_up(gateway):
         gateway.sdk.models.retrieve("sd_unet")
 
 
+def test_a_server_without_the_model_that_tells_is_asked_which_models_are_ready(serve):
+    def untold(request):
+        if request.model == "catalog":
+            raise ModelNotReady("Request for unknown model: 'catalog' is not found")
+        return answers(request)
+
+    gateway = serve(untold)
+    gateway.transport.ready = True
+    assert [model.id for model in gateway.sdk.models.list()] == [
+        *("llava", "clip", "stable_diffusion", "whisper", "tts", "aligner")
+    ]
+    assert gateway.http.get("/v1/audio/voices").status_code == 200
+
+
 def test_requests_are_counted_by_declared_addresses_alone(gateway):
     gateway.http.get("/v1/made-up-by-somebody")
     gateway.http.post("/v1/chat/completions", json=CHAT)
@@ -311,3 +326,43 @@ def test_no_request_waits_for_a_thread():
     ]
     assert context in asked
     assert [call.__qualname__ for call in asked if not inspect.iscoroutinefunction(call)] == []
+
+
+def test_bodies_that_do_not_fit_into_memory_together_are_refused_for_now(serve, slow):
+    gateway = serve(transport=slow, max_held_bytes=6000)
+    large = {**CHAT, "user": "a" * 4000}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(gateway.http.post, "/v1/chat/completions", json=large)
+        assert slow.busy.wait(PATIENCE_S)
+        second = httpx.post(f"{gateway.url}/v1/chat/completions", json=large)
+        assert (second.status_code, second.json()["error"]["code"]) == (429, "gateway_overloaded")
+        assert int(second.headers["retry-after-ms"]) > 0
+        slow.go_on.set()
+        assert first.result().status_code == 200
+    assert gateway.http.post("/v1/chat/completions", json=large).status_code == 200
+
+
+def test_two_hundred_streams_at_once_are_all_whole(serve, slow):
+    gateway = serve(transport=slow)
+
+    async def crowd():
+        async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as sdk:
+            streams = await asyncio.gather(*(sdk.chat.completions.create(**STREAM) for _ in range(200)))
+            slow.go_on.set()
+            return await asyncio.gather(*(whole(stream) for stream in streams))
+
+    async def whole(stream):
+        return "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
+
+    assert asyncio.run(crowd()) == ["The circle is red."] * 200
+    until(lambda: "tritone_gateway_in_flight 1.0" in gateway.http.get("/metrics").text, "nothing is left behind")
+
+
+def test_the_api_describes_its_errors_and_what_it_sends(gateway):
+    paths = gateway.http.get("/openapi.json").json()["paths"]
+    for path, methods in paths.items():
+        for described in methods.values():
+            assert {"4XX", "5XX"} <= described["responses"].keys(), path
+            assert "422" not in described["responses"], path
+    assert "audio/mpeg" in paths["/v1/audio/speech"]["post"]["responses"]["200"]["content"]
+    assert "text/event-stream" in paths["/v1/chat/completions"]["post"]["responses"]["200"]["content"]

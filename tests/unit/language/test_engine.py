@@ -16,6 +16,7 @@ from transformers import LlavaForConditionalGeneration
 from lessons.shape_questions import ask
 from tritone import checkpoints, device
 from tritone.errors import Unavailable
+from tritone.language.choosing.logprobs import TokenLogprob
 from tritone.language.choosing.sampling import Sampling
 from tritone.language.engine import Engine
 from tritone.language.llava import Capacity, Limits, Llava
@@ -320,10 +321,11 @@ def test_tokens_within_an_interval_come_together_the_first_and_the_last_at_once(
         answer.put(Event(answer, 1))
         first = await anext(given)
         for token, reason in ((2, ""), (3, ""), (4, "length")):
-            answer.put(Event(answer, token, reason))
+            answer.put(Event(answer, token, reason, logprob=TokenLogprob(token, -1.0, ())))
         return [first, await anext(given)]
 
-    assert asyncio.run(read()) == [Tokens([1], ""), Tokens([2, 3, 4], "length")]
+    logprobs = [TokenLogprob(token, -1.0, ()) for token in (2, 3, 4)]
+    assert asyncio.run(read()) == [Tokens([1], ""), Tokens([2, 3, 4], "length", logprobs)]
 
 
 def test_on_a_device_that_is_lost_everybody_is_answered_and_the_engine_says_that_it_is_ill(monkeypatch):

@@ -31,10 +31,11 @@ def test_a_canary_is_answered_without_the_model():
 
 
 @pytest.mark.parametrize("microseconds", [1, 20_000])
-def test_what_waited_past_its_deadline_is_not_computed(microseconds):
-    """Triton's own request parameter `timeout`."""
-    computed, one = [], request("a")
-    one.microseconds = microseconds
+@pytest.mark.parametrize("handed_on", [False, True])
+def test_what_waited_past_its_deadline_is_not_computed(microseconds, handed_on):
+    """Triton's own request parameter `timeout`, which it takes for itself but of `generate`."""
+    computed, one = [], request("a", parameters={"timeout": microseconds} if handed_on else None)
+    one.microseconds = 0 if handed_on else microseconds
 
     async def infer(text):
         await asyncio.sleep(0.2)

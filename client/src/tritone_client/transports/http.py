@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from tritone_client.calls.call import Outputs, Request
-from tritone_client.exceptions import Cancelled, Error, RequestTimedOut, ServerUnavailable
+from tritone_client.exceptions import Cancelled, Error, Refusal, RequestTimedOut, ServerUnavailable
 from tritone_client.transports.access import Access, Address
 from tritone_client.transports.http_wire import (
     EventReader,
@@ -75,7 +75,7 @@ class _Http:
                 raise RequestTimedOut(late, model=model, request_id=request_id) from error
             raise ServerUnavailable(said, model=model, request_id=request_id) from error
         except RuntimeError as error:
-            if "closed" not in str(error):
+            if "client has been closed" not in str(error):
                 raise
             raise Cancelled("the client is closed", model=model, request_id=request_id) from error
 
@@ -188,7 +188,11 @@ def _outputs(request: Request, response: httpx.Response) -> Outputs:
 
 
 def _failure(request: Request, response: httpx.Response) -> Error:
-    return read_failure(response.status_code, response.content, request.model, request.request_id)
+    error = read_failure(response.status_code, response.content, request.model, request.request_id)
+    after = response.headers.get("retry-after", "")
+    if isinstance(error, Refusal) and error.retry_after_s is None and after.isdecimal():
+        error.retry_after_s = float(after)  # what proxies say
+    return error
 
 
 def _parts(request: Request, reader: EventReader, received: bytes) -> Iterator[Outputs]:

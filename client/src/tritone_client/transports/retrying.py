@@ -4,6 +4,7 @@ How often and how long is tenacity's work; the waits are those of a full jitter 
 jitter", AWS Architecture Blog, 2015), or what the server says if that is longer.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -95,12 +96,13 @@ def may_be_sent_again(error: BaseException) -> bool:
 
 
 def time_left(request: Request) -> Callable[[], Request]:
-    """Gives the request with what is left of its time, from now on: its deadline is one, however often it is sent."""
-    start = time.monotonic()
+    """Gives the request, and from the second time on with what is left of its time: all tries have one deadline."""
+    start, tries = time.monotonic(), itertools.count()
 
     def left() -> Request:
-        passed = time.monotonic() - start
-        return replace(request, timeout_s=max(request.timeout_s - passed, 1e-3)) if passed > 1e-3 else request
+        if not next(tries):
+            return request
+        return replace(request, timeout_s=max(request.timeout_s - (time.monotonic() - start), 1e-3))
 
     return left
 

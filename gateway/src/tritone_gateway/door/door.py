@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
-from tritone_gateway.errors import ApiError, unknown
+from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
 
@@ -27,6 +27,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, settings: Settings, access: Access, metrics: Metrics) -> None:
         self.app, self.settings, self.access, self.metrics = app, settings, access, metrics
+        self.held = Held(settings.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -37,11 +38,11 @@ class Door:
         request_id = id_of(headers)
         scope.setdefault("state", {})["request_id"] = request_id
         answer = Answer(send, request_id)
-        start = time.perf_counter()
+        start, limited = time.perf_counter(), None
         self.metrics.in_flight.inc()
         try:
             await self._admit(scope, headers)
-            limited = Body(receive, headers, self._most(headers))
+            limited = Body(receive, headers, self._most(headers), self.held)
             if await left(self.app(scope, limited.receive, answer.send), limited):
                 self.metrics.left.labels(endpoint_of(scope)).inc()
         except ApiError as error:
@@ -49,6 +50,8 @@ class Door:
         except Exception as error:
             await answer.fail(unknown(error, request_id), scope, receive)
         finally:
+            if limited is not None:
+                self.held.size -= limited.size
             self.metrics.in_flight.dec()
             self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
             self.metrics.seconds.labels(endpoint_of(scope)).observe(time.perf_counter() - start)
@@ -86,11 +89,24 @@ class Answer:
             await response(scope, receive, self.send)
 
 
+class Held:
+    """The bytes of all bodies that are in memory."""
+
+    def __init__(self, most: int) -> None:
+        self.size, self.most = 0, most
+
+    def add(self, size: int) -> None:
+        """Raises: ApiError: 429: there is no room for more."""
+        self.size += size
+        if self.size > self.most:
+            raise try_again("the gateway holds as many requests as fit into its memory", WAIT_S, "gateway_overloaded")
+
+
 class Body:
     """A request's body, which must not be larger than `most` bytes."""
 
-    def __init__(self, receive: Receive, headers: Headers, most: int) -> None:
-        self._receive, self._most, self._size = receive, most, 0
+    def __init__(self, receive: Receive, headers: Headers, most: int, held: Held) -> None:
+        self._receive, self._most, self._held, self.size = receive, most, held, 0
         self.complete = asyncio.Event()
         announced = headers.get("content-length", "0")
         if announced.isdigit() and int(announced) > most:
@@ -104,9 +120,12 @@ class Body:
         if self.complete.is_set():  # only whether the caller is still there is left to hear, and `left` listens to it
             await asyncio.get_running_loop().create_future()
         message = await self._receive()
-        self._size += len(message.get("body", b""))
-        if self._size > self._most:
-            raise self._too_large(self._size)
+        new = len(message.get("body", b""))
+        self.size += new
+        if self.size > self._most:
+            self._held.size += new
+            raise self._too_large(self.size)
+        self._held.add(new)
         if not message.get("more_body", False):
             self.complete.set()
         return message

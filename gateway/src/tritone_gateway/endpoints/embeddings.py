@@ -11,6 +11,7 @@ from pydantic import Field
 
 import tritone_client
 from tritone_gateway.context import Here
+from tritone_gateway.description import answers
 from tritone_gateway.endpoints.items import items_of, pictures_in
 from tritone_gateway.errors import invalid, named
 from tritone_gateway.media.inline import base64_of
@@ -32,7 +33,7 @@ class EmbeddingsRequest(ApiRequest):
     truncate: bool = False  # an extension: of a text that is too long, the beginning
 
 
-@router.post("/v1/embeddings")
+@router.post("/v1/embeddings", responses=answers(model=CreateEmbeddingResponse))
 async def create(request: EmbeddingsRequest, here: Here) -> Response:
     """The vectors of texts and pictures, in the order of the input."""
     here.catalogue.named(request.model, "clip")

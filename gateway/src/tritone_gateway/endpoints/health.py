@@ -4,6 +4,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from tritone_gateway.description import answers
+
 router = APIRouter()
 
 
@@ -20,7 +22,7 @@ async def ready(request: Request) -> JSONResponse:
     return JSONResponse({"status": "ready" if there else "the server is not ready"}, 200 if there else 503)
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=Response, responses=answers(CONTENT_TYPE_LATEST))
 async def metrics(request: Request) -> Response:
     """What the gateway counts, in Prometheus' format."""
     return Response(request.app.state.metrics.page(), media_type=CONTENT_TYPE_LATEST)

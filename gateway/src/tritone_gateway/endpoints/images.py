@@ -13,6 +13,7 @@ from openai.types.image_gen_completed_event import Usage, UsageInputTokensDetail
 
 from tritone_client import GeneratedImage, GeneratedImages
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.image_request import EditRequest, ImageRequest
 from tritone_gateway.errors import ApiError, invalid, named
 from tritone_gateway.media.inline import base64_of
@@ -31,7 +32,7 @@ PARAMS = {
 }
 
 
-@router.post("/v1/images/generations")
+@router.post("/v1/images/generations", responses=answers(EVENTS, model=types.ImagesResponse))
 async def generate(request: ImageRequest, here: Here) -> Response:
     """Pictures from words."""
     here.catalogue.named(request.model, "stable_diffusion")
@@ -39,7 +40,9 @@ async def generate(request: ImageRequest, here: Here) -> Response:
     return await _drawn(request, request.wishes(here.settings), "image_generation", here)
 
 
-@router.post("/v1/images/edits", openapi_extra=form_schema(EditRequest))
+@router.post(
+    "/v1/images/edits", openapi_extra=form_schema(EditRequest), responses=answers(EVENTS, model=types.ImagesResponse)
+)
 async def edit(http: Request, here: Here) -> Response:
     """A picture drawn anew from words, as a whole or where a mask is transparent."""
     request: EditRequest = await form_of(http, EditRequest, ("image",))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.errors import named
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.media.sound import FORMATS, Encoder
@@ -36,7 +37,9 @@ class SpeechRequest(ApiRequest):
     language: str | None = None  # an extension: code such as "zh"
 
 
-@router.post("/v1/audio/speech")
+@router.post(
+    "/v1/audio/speech", response_class=Response, responses=answers(EVENTS, *(each[3] for each in FORMATS.values()))
+)
 async def create(request: SpeechRequest, here: Here) -> Response:
     """The text, spoken."""
     here.catalogue.named(request.model, "tts")

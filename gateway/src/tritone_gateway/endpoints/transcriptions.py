@@ -14,11 +14,14 @@ from pydantic import Field
 
 import tritone_client
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, JSON, answers
 from tritone_gateway.errors import named, unsupported
 from tritone_gateway.requests import HARMLESS, ApiRequest, Upload, form_of, form_schema
 from tritone_gateway.streaming import DONE, EventStream, begun, event
 
 router = APIRouter()
+CAPTIONS = {"srt": "application/x-subrip", "vtt": "text/vtt"}
+TRANSCRIPTS = answers(EVENTS, JSON, "text/plain", *CAPTIONS.values())
 PARAMS = {
     **dict.fromkeys(("audio", "audio_bytes"), "file"),
     **{name: name for name in ("language", "temperature")},
@@ -90,7 +93,7 @@ class TranscriptionRequest(HearingRequest):
         return "word" in self.timestamp_granularities or self.format in ("srt", "vtt")
 
 
-@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest))
+@router.post("/v1/audio/transcriptions", openapi_extra=form_schema(TranscriptionRequest), responses=TRANSCRIPTS)
 async def transcribe(http: Request, here: Here) -> Response:
     """What is said, in its own language."""
     await here.caller.check("audio_seconds")
@@ -112,7 +115,7 @@ async def transcribe(http: Request, here: Here) -> Response:
     return _as_text(request.format, heard)
 
 
-@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest))
+@router.post("/v1/audio/translations", openapi_extra=form_schema(HearingRequest), responses=TRANSCRIPTS)
 async def translate(http: Request, here: Here) -> Response:
     """What is said, in English; a Whisper that knows more than English must be served."""
     await here.caller.check("audio_seconds")
@@ -193,7 +196,7 @@ def _as_text(format: str, heard: tritone_client.Transcript) -> Response:
     if format == "text":
         return PlainTextResponse(heard.text + "\n")
     captions = tritone_client.captions(heard.words, format)
-    return PlainTextResponse(captions, media_type="text/vtt" if format == "vtt" else "application/x-subrip")
+    return PlainTextResponse(captions, media_type=CAPTIONS[format])
 
 
 def _json(answer: BaseModel, **more: Any) -> Response:

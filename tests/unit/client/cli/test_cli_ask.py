@@ -64,7 +64,13 @@ def test_options_are_sent_under_the_servers_names(tritone):
 
 def test_as_json_it_is_one_object_in_readable_chinese(tritone):
     run = tritone(red, "ask", "?", "--json")
-    assert json.loads(run.said) == {"text": "它是红色的。", "finish_reason": "stop", **COUNTS}
+    assert json.loads(run.said) == {
+        "text": "它是红色的。",
+        "finish_reason": "stop",
+        **COUNTS,
+        "image_tokens": 0,
+        "logprobs": [],
+    }
     assert "它是红色的。" in run.said
     assert run.said.count("\n") == 1
 

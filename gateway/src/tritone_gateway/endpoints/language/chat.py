@@ -14,6 +14,7 @@ from openai.types.completion_usage import PromptTokensDetails
 
 from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
@@ -24,7 +25,7 @@ from tritone_gateway.streaming import DONE, EventStream, begun
 router = APIRouter()
 
 
-@router.post("/v1/chat/completions")
+@router.post("/v1/chat/completions", responses=answers(EVENTS, model=ChatCompletion))
 async def create(request: ChatRequest, here: Here) -> Response:
     """The next turn of a conversation."""
     request.check()

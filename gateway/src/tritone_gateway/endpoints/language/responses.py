@@ -14,6 +14,7 @@ from openai.types.responses.response import IncompleteDetails, Response
 from openai.types.responses.response_usage import InputTokensDetails, OutputTokensDetails, ResponseUsage
 
 from tritone_gateway.context import Context, Here
+from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.language.answering import ask, ask_stream
 from tritone_gateway.endpoints.language.messages import Conversation, heard
 from tritone_gateway.endpoints.language.responses_request import ResponsesRequest
@@ -22,9 +23,16 @@ from tritone_gateway.streaming import EventStream, begun, event
 
 router = APIRouter()
 PLACE = {"output_index": 0, "content_index": 0}
+# Fields that every response has by the Open Responses specification, and that mean nothing here.
+UNUSED: dict[str, Any] = {
+    **dict.fromkeys(("presence_penalty", "frequency_penalty"), 0.0),
+    **dict.fromkeys(("reasoning", "max_tool_calls", "safety_identifier", "prompt_cache_key")),
+    **dict.fromkeys(("store", "background"), False),
+    "service_tier": "default",
+}
 
 
-@router.post("/v1/responses")
+@router.post("/v1/responses", responses=answers(EVENTS, model=Response))
 async def create(request: ResponsesRequest, here: Here) -> HttpResponse:
     """The next turn of a conversation."""
     request.check()
@@ -60,7 +68,7 @@ class Told:
         asked = self._request
         metadata = (asked.model_extra or {}).get("metadata")
         return Response(
-            **{"output": [], "error": None, "incomplete_details": None, "usage": None, **rest},
+            **{"output": [], "error": None, "incomplete_details": None, "usage": None, "completed_at": None, **rest},
             id=self.id,
             object="response",
             created_at=self.created_at,
@@ -71,14 +79,16 @@ class Told:
             metadata=metadata if isinstance(metadata, dict) else {},
             parallel_tool_calls=False,
             previous_response_id=None,
-            temperature=asked.temperature,
-            top_p=asked.top_p,
+            temperature=asked.temperature or 0.0,
+            top_p=1.0 if asked.top_p is None else asked.top_p,
             tool_choice="none",
             tools=[],
             text=types.ResponseTextConfig.model_validate(
                 {"format": asked.text.format.model_dump() if asked.text.format else {"type": "text"}}
             ),
             truncation="disabled",
+            **UNUSED,
+            top_logprobs=asked.top_logprobs or 0,
         )
 
     def finished(self, text: str, answer: Any, logprobs: Any = None) -> Response:
@@ -96,6 +106,7 @@ class Told:
             output=[self.message(text, "incomplete" if cut else "completed", logprobs)],
             incomplete_details=IncompleteDetails(reason="max_output_tokens") if cut else None,
             usage=usage,
+            completed_at=int(time.time()),
         )
 
     def message(self, text: str | None, status: Any, logprobs: Any = None) -> types.ResponseOutputMessage:
