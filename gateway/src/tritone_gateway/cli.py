@@ -111,7 +111,8 @@ def _listen(settings: Settings) -> socket.socket:
         listening = socket.create_server((settings.host.strip("[]"), settings.port), family=family, backlog=2048)
     except OSError as error:
         raise OSError(f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}") from error
-    # Connections inherit it. Without it an answer's body waits 40 ms for the caller's word that its head has come.
+    # Connections inherit it. asyncio leaves those alone whose socket does not name its protocol, as here; the body of
+    # an answer would then wait until its head has been acknowledged, up to 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 
@@ -121,15 +122,7 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     token = settings.server_token.get_secret_value() if settings.server_token else None
     # Who was refused hears so, and comes again himself: OpenAI's clients do.
     client = AsyncClient(settings.server, timeout_s=settings.timeout_s, token=token, retries=0)
-    config = uvicorn.Config(
-        create_app(settings, client),
-        http=bounded(settings),
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.drain_s),
-    )
+    config = _config(settings, client)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     there = await client.is_ready()
@@ -137,3 +130,16 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     waiting = "" if there else " (it is not ready yet)"
     out.print(f"{READY}: http://{shown}:{port}/v1  server {settings.server}{waiting}")
     await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _config(settings: Settings, client: AsyncClient) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings, client),
+        http=bounded(settings),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=round(settings.idle_s),
+        timeout_graceful_shutdown=round(settings.drain_s),
+    )

@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(default=80 * MIB, gt=0)
     max_held_bytes: int = Field(default=2048 * MIB, gt=0)  # of all bodies at a time
     receive_within_s: float = Field(default=300, gt=0)  # for a request, its body included, from its first byte
+    # Longer than clients keep theirs (httpx 5 s, balancers 60 s), or a request meets the connection's end on its way.
+    idle_s: float = Field(default=75, gt=0)
     stuck_after_s: float = Field(default=30, gt=0)  # a caller who reads nothing for so long is cut off
     keep_alive_s: float = Field(default=15, gt=0)  # silence in a stream after which a comment is sent
     drain_s: float = Field(default=30, ge=0)  # for requests in flight when the gateway stops

@@ -9,6 +9,8 @@ import openai
 import pytest
 from typer.testing import CliRunner
 
+from tritone_client import AsyncClient, MockTransport
+from tritone_gateway import cli
 from tritone_gateway.cli import app
 from tritone_gateway.door.access import RefusesToStart, may_start
 from tritone_gateway.door.keys import KeyFile, KeysUnreadable
@@ -213,3 +215,16 @@ def test_who_has_no_key_is_refused_before_his_body_is_read(serve, file):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
         caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
         assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
+
+
+def test_the_body_of_an_answer_does_not_wait_until_its_head_is_acknowledged():
+    with cli._listen(Settings(port=0)) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def test_an_idle_connection_is_kept_longer_than_clients_and_balancers_keep_it():
+    client = AsyncClient(transport=MockTransport(lambda request: {}))
+    assert cli._config(Settings(), client).timeout_keep_alive > 60
+    assert cli._config(Settings(idle_s=7), client).timeout_keep_alive == 7

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import inspect
 import json
 import logging
 import re
@@ -24,6 +25,8 @@ from tritone_client import (
     RequestTimedOut,
     ServerUnavailable,
 )
+from tritone_gateway.app import ENDPOINTS
+from tritone_gateway.context import context
 from tritone_gateway.door.keys import KeyFile
 
 CHAT = {"model": "llava", "messages": [{"role": "user", "content": "What is this secret?"}]}
@@ -313,6 +316,16 @@ def test_a_trace_goes_on_and_a_caller_without_his_name(serve, tmp_path):
     assert re.fullmatch("[0-9a-f]{16}", sent["x-tritone-user"])
     gateway.http.post("/v1/chat/completions", json=CHAT, headers={**headers, "traceparent": "made up"})
     assert "traceparent" not in dict(gateway.asked.metadata)
+
+
+def test_no_request_waits_for_a_thread():
+    """FastAPI runs what is no coroutine on one."""
+    routes = [route for endpoint in ENDPOINTS for route in endpoint.router.routes]
+    asked = [
+        call for route in routes for call in (route.endpoint, *(each.call for each in route.dependant.dependencies))
+    ]
+    assert context in asked
+    assert [call.__qualname__ for call in asked if not inspect.iscoroutinefunction(call)] == []
 
 
 def test_bodies_that_do_not_fit_into_memory_together_are_refused_for_now(serve, slow):

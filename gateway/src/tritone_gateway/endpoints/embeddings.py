@@ -68,5 +68,7 @@ def _refuse_cut(found: list[tritone_client.Embedding], request: EmbeddingsReques
 
 
 def _embedding(index: int, vector: Vector, encoding: str) -> Embedding:
-    values: Any = base64_of(vector.astype("<f4").tobytes()) if encoding == "base64" else vector.tolist()
-    return Embedding.model_construct(object="embedding", index=index, embedding=values)
+    if encoding == "float":  # `model_construct` of the SDK would look at every number by itself
+        return Embedding(object="embedding", index=index, embedding=vector.tolist())
+    text: Any = base64_of(vector.astype("<f4").tobytes())
+    return Embedding.model_construct(object="embedding", index=index, embedding=text)
