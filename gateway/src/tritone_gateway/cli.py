@@ -8,10 +8,12 @@ from typing import Annotated, Any
 
 import typer
 import uvicorn
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
 from rich.table import Table
 
-from tritone_client import AsyncClient
+from tritone_client import AsyncClient, InvalidInput
 from tritone_gateway.app import create_app
 from tritone_gateway.door.access import RefusesToStart, may_start
 from tritone_gateway.door.connection import bounded
@@ -32,9 +34,11 @@ KeysFile = Annotated[Path, typer.Option("--file", help="The file of hashes.", en
 @app.callback(invoke_without_command=True)
 def gateway(
     context: typer.Context,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 is any free one. [8080]")] = None,
-    server: Annotated[str | None, typer.Option(help="Address of the Tritone server. [localhost:8001]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 is any free one.", show_default="8080")] = None,
+    server: Annotated[
+        str | None, typer.Option(help="Address of the Tritone server.", show_default="localhost:8001")
+    ] = None,
     keys_file: Annotated[Path | None, typer.Option("--keys", help="The file of hashes: only its keys may ask.")] = None,
     open_: Annotated[bool | None, typer.Option("--open", help="Anybody may ask, without a key.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Origin whose pages may ask; may be repeated.")] = None,
@@ -50,15 +54,23 @@ def gateway(
         "open": open_,
         "cors": cors,
     }
-    settings = Settings(**{name: value for name, value in given.items() if value is not None})
     try:
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
         access = may_start(settings)
         listening = _listen(settings)
-    except (RefusesToStart, KeysUnreadable, OSError) as error:
+    except ValidationError as error:
+        fault = error.errors()[0]
+        err.print(f"tritone gateway: {'.'.join(map(str, fault['loc']))} is {fault['input']!r}: {fault['msg']}")
+        raise typer.Exit(REFUSED) from None
+    except (RefusesToStart, KeysUnreadable, SettingsError, OSError) as error:
         err.print(f"tritone gateway: {error}")
         raise typer.Exit(REFUSED) from error
     with listening:
-        asyncio.run(_serve(settings, listening, access))
+        try:
+            asyncio.run(_serve(settings, listening, access))
+        except InvalidInput as error:  # such as an address that is none
+            err.print(f"tritone gateway: {error}")
+            raise typer.Exit(REFUSED) from error
 
 
 @keys.command("add")
@@ -83,7 +95,7 @@ def list_keys(file: KeysFile = KEYS) -> None:
     """Show whose keys there are."""
     table = Table("name", "created", "limits a minute")
     for key in _or_refuse(lambda: KeyFile(file).keys()):
-        limits = key.limits.model_dump() if key.limits else {}
+        limits = key.limits.model_dump(exclude_unset=True) if key.limits else {}
         said = ", ".join(f"{limit} {kind.replace('_', ' ')}" for kind, limit in limits.items() if limit)
         table.add_row(key.name, f"{key.created:%Y-%m-%d}", said if limits else "the gateway's")
     out.print(table)

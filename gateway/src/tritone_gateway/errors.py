@@ -40,7 +40,7 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 
 LISTS = ("input", "documents")  # fields whose items are numbered in the server's sentences as they are here
 NO_RETRY = {"x-should-retry": "false"}
 WAIT_S = 1.0  # when to come again, where the server does not say
-_FIRST_WORD = re.compile(r"['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
+_FIRST_WORD = re.compile(r"(?:in ensemble '[^']*', )?['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
 
 
 class Failure(BaseModel):
@@ -74,7 +74,7 @@ class ApiError(HTTPException):
     ) -> None:
         super().__init__(status, message, dict(headers or {}))
         kind = TYPES.get(status, "invalid_request_error")
-        self.body = ErrorObject(message=message, type=kind, param=param, code=code)
+        self.body = ErrorObject(message=written(message), type=kind, param=param and written(param), code=code)
 
     def as_dict(self) -> dict[str, dict[str, str | None]]:
         """The body of the answer."""
@@ -83,6 +83,11 @@ class ApiError(HTTPException):
     def response(self) -> JSONResponse:
         """The answer."""
         return JSONResponse(self.as_dict(), self.status_code, self.headers)
+
+
+def written(text: str) -> str:
+    """Text that can be sent: in JSON there may be half a character, such as \\ud800, which no encoding has."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def invalid(message: str, param: str | None, code: str | None = "invalid_value") -> ApiError:
@@ -154,15 +159,16 @@ def of_validation(errors: list[dict[str, object]]) -> ApiError:
     fault = errors[0]
     place = fault["loc"]
     assert isinstance(place, tuple)
-    path = [part for part in place if part not in ("body", "query")]
+    path = list(place[1:] if place[:1] in (("body",), ("query",)) else place)
     if fault["type"] == "json_invalid":
         return invalid(f"the body is not JSON: {fault['msg']}", None, "invalid_json")
     param = str(path[0]) if path else None
     if len(path) > 1 and isinstance(path[1], int):
         param = f"{param}[{path[1]}]"
+    if not path:
+        return invalid("the body must be a JSON object, sent with the content type application/json", None)
     if fault["type"] == "missing":
-        said = f"'{param}' is missing" if param else "the body is missing: JSON with the content type application/json"
-        return invalid(said, param, "missing_required_parameter")
+        return invalid(f"'{'.'.join(map(str, path))}' is missing", param, "missing_required_parameter")
     return invalid(f"{'.'.join(map(str, path))}: {fault['msg']}", param)
 
 

@@ -108,7 +108,7 @@ def test_an_edit_streams_as_an_edit(gateway):
     [
         (png(), "no transparency"),
         (half_clear((8, 8)), "mask has 8x8 pixels, the image has 16x8"),
-        (b"text", "cannot be read"),
+        (b"text", "no picture that can be read"),
     ],
 )
 def test_a_mask_that_is_none_is_refused(gateway, mask, said):

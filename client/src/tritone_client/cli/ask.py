@@ -85,7 +85,8 @@ def _turn(run: Session, talk: Chat, question: str, shown: Sequence[str | bytes])
                 run.result(last.text, end=False)
     assert last is not None  # a stream without an end raises
     if run.as_json:
-        run.record(Answer(text, last.finish_reason or "", last.prompt_tokens, last.completion_tokens))
+        counts = last.prompt_tokens, last.completion_tokens, last.image_tokens
+        run.record(Answer(text, last.finish_reason or "", *counts))
         return
     run.result("")
     if last.finish_reason == "length":

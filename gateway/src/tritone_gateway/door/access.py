@@ -103,7 +103,8 @@ class Access:
         key = self._keys.find(secret.strip())
         if key is None:
             raise _unauthorised("the key is not known here")
-        return Caller(key.name, key.limits or self._default, self._limiter)
+        own = key.limits.model_dump(exclude_unset=True) if key.limits else {}
+        return Caller(key.name, self._default.model_copy(update=own), self._limiter)
 
 
 def may_start(settings: Settings) -> str:

@@ -107,7 +107,7 @@ class KeyFile:
         handle, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(Listed(keys=keys).model_dump_json(indent=2, exclude_none=True) + "\n")
+                file.write(Listed(keys=keys).model_dump_json(indent=2, exclude_none=True, exclude_unset=True) + "\n")
             os.replace(name, self.path)
         except BaseException:
             os.unlink(name)

@@ -7,6 +7,8 @@ from PIL import Image, UnidentifiedImageError
 from tritone_gateway.errors import ApiError, invalid
 
 MOST_PIXELS = 50_000_000
+# Those that the server reads, too, and that Pillow reads by itself: for others, such as PostScript, it starts programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 
 
 def mask_of(picture: bytes, mask: bytes | None) -> bytes | None:
@@ -36,12 +38,14 @@ def encoded(png: bytes, format: str, compression: int) -> bytes:
 
 def _opened(content: bytes, field: str) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(content))
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
         if picture.width * picture.height > MOST_PIXELS:
             raise _too_large(picture, field)
         picture.load()
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise invalid(f"{field} cannot be read: {error}", field) from None
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raise invalid(f"{field} is no picture that can be read; {', '.join(FORMATS)} are", field) from None
+    except (OSError, SyntaxError, ValueError):
+        raise invalid(f"{field} is a broken picture, or a part of one", field) from None
     return picture
 
 

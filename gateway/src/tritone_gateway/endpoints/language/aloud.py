@@ -15,7 +15,7 @@ from tritone_gateway.context import Context
 from tritone_gateway.endpoints.language.chat_request import AudioOptions
 from tritone_gateway.endpoints.language.frame import Frame
 from tritone_gateway.endpoints.language.messages import PARAMS, Conversation, turn_in_words
-from tritone_gateway.errors import NO_RETRY, ApiError, named
+from tritone_gateway.errors import NO_RETRY, ApiError, invalid, named
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.media.sound import Encoder
 from tritone_gateway.media.voices import ours
@@ -98,6 +98,8 @@ async def stream_aloud(
 
 
 def _silent(why: str) -> ApiError:
+    if why.startswith("voice '"):
+        return invalid(why, "audio")
     said = f"no voice can speak the answer: {why}" if why else "the answer has no words to speak"
     return ApiError(500, said, code="speech_failed", headers=NO_RETRY)
 

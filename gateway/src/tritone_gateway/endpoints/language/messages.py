@@ -1,6 +1,5 @@
 """Messages of a chat, checked, and what the server is asked with them."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
@@ -137,7 +136,8 @@ async def heard(conversation: Conversation, here: Context, *, leave_question: bo
     """The conversation with the words of all sounds in their places; the question's sounds may be left as they are."""
     asked = conversation.question if leave_question else None
     turns = [*conversation.history, conversation.question]
-    words = await asyncio.gather(*(turn_in_words(turn, here) for turn in turns if turn is not asked))
+    # One after another: sent at once, the later ones would meet a server that is busy with the first.
+    words = [await turn_in_words(turn, here) for turn in turns if turn is not asked]
     *history, question = [*words, asked] if asked else words
     return Conversation(tuple(history), question)
 
@@ -155,7 +155,7 @@ async def turn_in_words(turn: Turn, here: Context) -> Turn:
 
     if not turn.sounds:
         return turn
-    return replace(turn, said=tuple(await asyncio.gather(*map(words_of, turn.said))))
+    return replace(turn, said=tuple([await words_of(part) for part in turn.said]))
 
 
 def _turn(message: Message, place: str) -> Turn:

@@ -66,7 +66,6 @@ class Told:
     def response(self, status: Any, **rest: Any) -> Response:
         """The response as it is now."""
         asked = self._request
-        metadata = (asked.model_extra or {}).get("metadata")
         return Response(
             **{"output": [], "error": None, "incomplete_details": None, "usage": None, "completed_at": None, **rest},
             id=self.id,
@@ -76,7 +75,7 @@ class Told:
             model=asked.model,
             instructions=asked.instructions,
             max_output_tokens=asked.max_output_tokens,
-            metadata=metadata if isinstance(metadata, dict) else {},
+            metadata=asked.labels,
             parallel_tool_calls=False,
             previous_response_id=None,
             temperature=asked.temperature or 0.0,

@@ -19,7 +19,7 @@ from tritone_gateway.endpoints.language.messages import (
     conversation_of,
     words_or_parts,
 )
-from tritone_gateway.errors import invalid, unsupported
+from tritone_gateway.errors import invalid, unsupported, written
 from tritone_gateway.requests import HARMLESS, ApiRequest
 
 LOGPROBS = "message.output_text.logprobs"
@@ -114,8 +114,18 @@ class ResponsesRequest(ApiRequest):
             raise unsupported("tools", NO_TOOLS)
         if self.tool_choice not in (None, "none", "auto"):
             raise unsupported("tool_choice", NO_TOOLS)
+        wanted = self.text.format
+        if wanted and wanted.type == "json_schema" and not isinstance((wanted.model_extra or {}).get("schema"), dict):
+            raise invalid("text.format.schema is missing, or no object", "text.format")
         if self.top_logprobs and LOGPROBS not in self.include:
             raise invalid(f"top_logprobs is given, but include has no '{LOGPROBS}'", "top_logprobs")
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What the caller wants to be told again, as far as it is text, which is all that OpenAI takes."""
+        metadata = (self.model_extra or {}).get("metadata")
+        pairs = metadata.items() if isinstance(metadata, dict) else ()
+        return {written(name): written(value) for name, value in pairs if isinstance(value, str)}
 
     @property
     def conversation(self) -> Conversation:
