@@ -110,3 +110,15 @@ def test_settings_that_are_none_are_a_sentence(words, environment, said):
     assert (run.exit_code, run.stderr.startswith("tritone gateway: "), said in run.stderr) == (2, True, True), (
         run.stderr
     )
+
+
+@pytest.mark.parametrize("body", [{"size": "0x0"}, {"size": "0x8"}, {"quality": "x", "num_inference_steps": 3}])
+def test_a_picture_of_no_size_or_of_a_strange_quality_is_refused(gateway, body):
+    answer = gateway.http.post("/v1/images/generations", json={"prompt": "x", **body})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(body)))
+
+
+def test_base64_may_have_line_breaks(gateway):
+    gif = "R0lGODlhAQABAAAAACw="
+    body = {"model": "clip", "input": f"data:image/gif;base64,{gif[:8]}\n{gif[8:]}\r\n"}
+    assert gateway.http.post("/v1/embeddings", json=body).status_code == 200

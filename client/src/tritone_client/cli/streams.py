@@ -58,6 +58,8 @@ def writable(path: Path | None, on_stdout: bool) -> None:
             )
         if on_stdout:
             raise InvalidInput("the file and the text about it both go to standard output: name a file by -o")
+    elif path is not None and path.is_dir():
+        raise InvalidInput(f"{path} is a folder: name a file in it")
     elif path is not None and not path.absolute().parent.is_dir():
         raise InvalidInput(f"{path} cannot be written: there is no folder {path.absolute().parent}")
 

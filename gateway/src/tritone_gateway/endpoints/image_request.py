@@ -80,17 +80,16 @@ class ImageRequest(ApiRequest):
         return max(1, (self._steps(settings) or settings.default_image_steps) // (self.partial_images + 1))
 
     def _steps(self, settings: Settings) -> int | None:
-        if self.num_inference_steps is not None or self.quality == "auto":
-            return self.num_inference_steps
-        if (steps := settings.image_steps.get(self.quality)) is None:
+        steps = settings.image_steps.get(self.quality)
+        if steps is None and self.quality != "auto":
             known = ", ".join(("auto", *settings.image_steps))
             raise invalid(f"quality is '{self.quality[:40]}', must be one of {known}", "quality")
-        return steps
+        return steps if self.num_inference_steps is None else self.num_inference_steps
 
     def _sides(self) -> tuple[int | None, int | None]:
         if self.size == "auto":
             return None, None
-        if not (sides := _SIZE.fullmatch(self.size)):
+        if not (sides := _SIZE.fullmatch(self.size)) or "0" in sides.groups():
             raise invalid(f"size is '{self.size[:40]}', must be auto or such as 512x512", "size")
         return int(sides[1]), int(sides[2])
 

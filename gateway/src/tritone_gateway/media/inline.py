@@ -8,6 +8,7 @@ from tritone_gateway.errors import ApiError, invalid
 
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)?(?:;[\w.+=-]+)*;base64,", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
+_BREAKS = {ord(each): None for each in "\r\n"}  # which `base64` of the coreutils puts in
 CITED = 40  # characters of a caller's value in an error
 
 
@@ -37,7 +38,7 @@ def of_base64(text: str, param: str) -> bytes:
     if found := _DATA_URL.match(text):
         text = text[found.end() :]
     try:
-        content = base64.b64decode(text, validate=True)
+        content = base64.b64decode(text.translate(_BREAKS), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid(f"{param} is no base64: {error}", param) from None
     if not content:

@@ -152,6 +152,7 @@ class TestSay:
             (["-o", "-", "--json"], "the file and the text about it both go to standard output: name a file by -o"),
             (["-o", "-", "--words"], "the file and the text about it both go to standard output: name a file by -o"),
             (["-o", "/nowhere/a.wav"], "/nowhere/a.wav cannot be written: there is no folder /nowhere"),
+            (["-o", "/tmp"], "/tmp is a folder: name a file in it"),
         ],
     )
     def test_what_goes_nowhere_is_refused_before_it_is_spoken(self, tritone, arguments, sentence):

@@ -65,7 +65,7 @@ async def _stream_written(
             if last is None:
                 yield frame.chunk(ChoiceDelta(role="assistant", content=""))
             last = piece
-            if piece.text:
+            if piece.text or piece.logprobs:
                 yield frame.chunk(ChoiceDelta(content=piece.text), logprobs=_logprobs(piece))
     assert last is not None  # a stream without an end is an error of the client's
     yield frame.chunk(ChoiceDelta(), last.finish_reason)
