@@ -99,7 +99,7 @@ def test_an_address_that_is_none():
 def test_a_file_that_cannot_be_written(tritone, tmp_path):
     spoken = {"audio": [0.0], "sampling_rate": 4, "audio_wav": b"", "word": [], "word_start": [], "word_end": []}
     run = tritone(lambda _: spoken | {"voice": ""}, "say", "Hi.", "-o", tmp_path, "--format", "wav")
-    assert (run.code, run.about) == (2, f"tritone: {tmp_path}: Is a directory\n")
+    assert (run.code, run.about) == (2, f"tritone: {tmp_path} is a folder: name a file in it\n")
 
 
 def test_what_is_said_does_not_steer_the_terminal(capsys):
