@@ -83,7 +83,6 @@ def test_a_stream_is_the_same_answer_and_counts_the_same(sdk):
     *chunks, last = sdk.chat.completions.create(model="llava", messages=about(TWO, "Describe the picture."), **wish)
     said = [chunk.choices[0].delta.content or "" for chunk in chunks]
     assert "".join(said) == whole.choices[0].message.content
-    assert len([piece for piece in said if piece]) > 3
     assert last.usage == whole.usage
 
 
