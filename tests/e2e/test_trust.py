@@ -115,7 +115,7 @@ def test_a_crowd_that_leaves_at_once_frees_everything(server, client):
     [("sd_vae_decoder", "latents", (1, 4, 64, 64)), ("whisper", "input_features", (1, 80, 3000))],
 )
 def test_networks_are_for_the_pipelines_alone(server, model, name, shape):
-    with tritonclient.grpc.InferenceServerClient(server.grpc, retries=0) as raw:
+    with tritonclient.grpc.InferenceServerClient(server.grpc) as raw:
         tensor = tritonclient.grpc.InferInput(name, shape, "FP32")
         tensor.set_data_from_numpy(np.zeros(shape, np.float32))
         with pytest.raises(InferenceServerException, match="for this server's own pipelines alone"):
@@ -125,7 +125,7 @@ def test_networks_are_for_the_pipelines_alone(server, model, name, shape):
 def test_a_stranger_cannot_cancel_anothers_request_by_its_id(server, client):
     with ThreadPoolExecutor(1) as pool:
         victim = pool.submit(client.ask, "Tell me a story.", **{**ENDLESS, "max_tokens": 60}, request_id="mine")
-        with tritonclient.grpc.InferenceServerClient(server.grpc, retries=0) as raw:
+        with tritonclient.grpc.InferenceServerClient(server.grpc) as raw:
             tensor = tritonclient.grpc.InferInput("text_input", [1, 1], "BYTES")
             tensor.set_data_from_numpy(np.array([[b"Hi."]], np.object_))
             for _ in range(5):
