@@ -42,7 +42,9 @@ def _opened(content: bytes, field: str) -> Image.Image:
         if picture.width * picture.height > MOST_PIXELS:
             raise _too_large(picture, field)
         picture.load()
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+    except Image.DecompressionBombError:
+        raise invalid(f"{field} has far more pixels than the limit, {MOST_PIXELS}", field) from None
+    except UnidentifiedImageError:
         raise invalid(f"{field} is no picture that can be read; {', '.join(FORMATS)} are", field) from None
     except (OSError, SyntaxError, ValueError):
         raise invalid(f"{field} is a broken picture, or a part of one", field) from None
