@@ -6,11 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from tritone_gateway.catalog import Named
 from tritone_gateway.endpoints.language.messages import Message
+from tritone_gateway.endpoints.language.sampled_request import NO_TOOLS, ResponseFormat, SampledRequest
 from tritone_gateway.errors import invalid, unsupported
 from tritone_gateway.media.voices import Voice
-from tritone_gateway.requests import HARMLESS, ApiRequest
-
-NO_TOOLS = "the model has no tools; with tool_choice 'none' they may stand here"
+from tritone_gateway.requests import HARMLESS
 
 
 class StreamOptions(BaseModel):
@@ -29,15 +28,7 @@ class AudioOptions(BaseModel):
     speed: float | None = Field(None, ge=0.25, le=4)
 
 
-class ResponseFormat(BaseModel):
-    """What an answer must be."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: Literal["text", "json_object", "json_schema"]
-
-
-class ChatRequest(ApiRequest):
+class ChatRequest(SampledRequest):
     """The body of /v1/chat/completions."""
 
     harmless: ClassVar[frozenset[str]] = HARMLESS | {
@@ -63,36 +54,21 @@ class ChatRequest(ApiRequest):
         "moderation": "this server judges nothing",
     }
 
-    model: str
     messages: list[Message]
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[str] | None = None
-    stream: bool = False
     stream_options: StreamOptions = StreamOptions()
     logprobs: bool = False
-    top_logprobs: int | None = Field(None, ge=0, le=20)
     response_format: ResponseFormat | None = None
     modalities: Annotated[tuple[Literal["text", "audio"], ...], Field(min_length=1)] = ("text",)
     audio: AudioOptions | None = None
-    tools: tuple[Any, ...] = ()
-    tool_choice: Any = None
-    # Extensions, as other servers have them.
-    top_k: int | None = None
-    repetition_penalty: float | None = None
 
     def check(self) -> None:
         """What no field can say alone.
 
         Raises: ApiError: 400, by the field's name.
         """
-        if self.tools and self.tool_choice != "none":
-            raise unsupported("tools", NO_TOOLS)
-        if self.tool_choice not in (None, "none", "auto"):
-            raise unsupported("tool_choice", NO_TOOLS)
+        self.check_tools()
         if self.top_logprobs is not None and not self.logprobs:
             raise invalid("top_logprobs is given, but logprobs is not true", "top_logprobs")
         if self.is_spoken and self.audio is None:
@@ -116,16 +92,7 @@ class ChatRequest(ApiRequest):
     def sampling(self, named: Named) -> dict[str, Any]:
         """The client's options for the answer."""
         most = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
-        return {
-            "max_tokens": most,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-            "stop": self.stop,
-            "adapter": named.adapter,
-        }
+        return self.drawing(most, named.adapter)
 
     def writing(self) -> dict[str, Any]:
         """The client's options that only a written answer has."""

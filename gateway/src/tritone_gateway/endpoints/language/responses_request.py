@@ -4,7 +4,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, Tag
 
-from tritone_gateway.endpoints.language.chat_request import NO_TOOLS, ResponseFormat
 from tritone_gateway.endpoints.language.messages import (
     AudioPart,
     Conversation,
@@ -19,8 +18,9 @@ from tritone_gateway.endpoints.language.messages import (
     conversation_of,
     words_or_parts,
 )
+from tritone_gateway.endpoints.language.sampled_request import ResponseFormat, SampledRequest
 from tritone_gateway.errors import invalid, unsupported, written
-from tritone_gateway.requests import HARMLESS, ApiRequest
+from tritone_gateway.requests import HARMLESS
 
 LOGPROBS = "message.output_text.logprobs"
 NO_MEMORY = "this server keeps nothing between requests; send the whole conversation as input"
@@ -69,7 +69,7 @@ class Text(BaseModel):
     verbosity: Literal["medium"] | None = None
 
 
-class ResponsesRequest(ApiRequest):
+class ResponsesRequest(SampledRequest):
     """The body of /v1/responses."""
 
     harmless: ClassVar[frozenset[str]] = HARMLESS | {
@@ -87,33 +87,18 @@ class ResponsesRequest(ApiRequest):
         "context_management": "a conversation is taken as it is sent",
     }
 
-    model: str
     input: Annotated[Words | Annotated[list[Item], Tag("parts")], words_or_parts]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
-    temperature: float | None = Field(None, ge=0, le=2)
-    top_p: float | None = Field(None, ge=0, le=1)
-    top_logprobs: int | None = Field(None, ge=0, le=20)
     include: tuple[str, ...] = ()
     text: Text = Text()
-    stream: bool = False
-    tools: tuple[Any, ...] = ()
-    tool_choice: Any = None
-    # Extensions, as in a chat.
-    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
-    stop: str | list[str] | None = None
-    top_k: int | None = None
-    repetition_penalty: float | None = None
 
     def check(self) -> None:
         """What no field can say alone.
 
         Raises: ApiError: 400, by the field's name.
         """
-        if self.tools and self.tool_choice != "none":
-            raise unsupported("tools", NO_TOOLS)
-        if self.tool_choice not in (None, "none", "auto"):
-            raise unsupported("tool_choice", NO_TOOLS)
+        self.check_tools()
         wanted = self.text.format
         if wanted and wanted.type == "json_schema" and not isinstance((wanted.model_extra or {}).get("schema"), dict):
             raise invalid("text.format.schema is missing, or no object", "text.format")
@@ -138,16 +123,7 @@ class ResponsesRequest(ApiRequest):
 
     def options(self, adapter: str | None) -> dict[str, Any]:
         """The client's options for the answer."""
-        options: dict[str, Any] = {
-            "max_tokens": self.max_output_tokens,
-            "temperature": self.temperature,
-            "top_p": self.top_p,
-            "top_k": self.top_k,
-            "repetition_penalty": self.repetition_penalty,
-            "seed": self.seed,
-            "stop": self.stop,
-            "adapter": adapter,
-        }
+        options = self.drawing(self.max_output_tokens, adapter)
         if self.text.format is not None and self.text.format.type != "text":
             options["response_format"] = _chat_format(self.text.format)
         if LOGPROBS in self.include:
