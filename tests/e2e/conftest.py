@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tritone.server import background
+from tritone_client import Client
 
 LINES = 30
 
@@ -24,6 +25,12 @@ def server(log):
             yield address
     except background.DidNotStart as error:
         pytest.fail(f"tritone serve did not start: {error}\n{tail(log)}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    with Client(server.grpc) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

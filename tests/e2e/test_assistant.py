@@ -17,16 +17,10 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from tritone.vision.shapes import draw_scene, render
-from tritone_client import Client, InvalidInput
+from tritone_client import InvalidInput
 
 pytestmark = pytest.mark.e2e
 QUESTION = "What color is the circle in this picture?"
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

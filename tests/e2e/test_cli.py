@@ -19,19 +19,12 @@ from e2e.test_llava_engine import ENDLESS, idle, metrics, wait_for
 from PIL import Image
 
 from tritone.vision.shapes import COLOURS, SHAPES, article, draw_scene, render
-from tritone_client import Client
 
 pytestmark = pytest.mark.e2e
 README = Path(__file__).parents[2] / "client/README.md"
 COMMAND = [sys.executable, "-m", "tritone_client.cli"]
 CAPTIONS = [f"{article(colour)} {colour} {shape}" for colour in COLOURS for shape in SHAPES]
 SENTENCE = "The circle is red."
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,10 @@ from PIL import Image
 from evaluate_diffusion import read
 from tritone import checkpoints
 from tritone.vision.shapes import CHINESE, SHAPES
-from tritone_client import Client, GeneratedImages, ImageProgress, InvalidInput
+from tritone_client import GeneratedImages, ImageProgress, InvalidInput
 
 pytestmark = pytest.mark.e2e
 SCHEDULERS = ("ddim", "euler", "euler_a", "dpmpp_2m", "lms", "pndm", "unipc")
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -9,19 +9,12 @@ from pathlib import Path
 import pytest
 
 from install_clients import install
-from tritone_client import Client
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "client" / "examples"
 PICTURE = ROOT / "docs" / "demo_picture.png"
 ANSWER = "The circle is red."
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -18,18 +18,11 @@ from PIL import Image
 
 from install_clients import USUAL, install
 from tritone.vision.shapes import draw_scene, render
-from tritone_client import Client
 
 pytestmark = pytest.mark.e2e
 PROGRAMS = Path(__file__).parent.parent / "clients" / "programs"
 QUESTION = "What color is the circle?"
 ANSWER = "The circle is red."
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -17,17 +17,9 @@ import tritonclient.http
 from e2e.test_assistant import QUESTION, picture, words
 from PIL import Image
 
-from tritone_client import Client
-
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
 SENTENCE = 'JSON holds no bytes: send "binary": "base64" along to have them as text'
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
 
 from tritone.vision.shapes import draw_scene, render
-from tritone_client import Client, ImageIndex, InvalidInput, TextTruncated
+from tritone_client import ImageIndex, InvalidInput, TextTruncated
 
 pytestmark = pytest.mark.e2e
 PAIRS = (
@@ -22,12 +22,6 @@ QUERIES = {
     "a red circle": 0, "一个红色的圆形": 0, "a red square": 1, "蓝色的圆形": 2, "green star": 3,
     "图片里有一个黄色的心形": 4, "a picture of a purple cross": 5, "粉色三角形": 6, "a black square": 7,
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 def png(*pairs, seed=0, size=200):

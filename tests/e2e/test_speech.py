@@ -12,15 +12,9 @@ from e2e.test_assistant import BAD_SOUNDS, QUESTION, words
 from e2e.test_llava_engine import ENDLESS, idle, metrics, wait_for
 
 from tritone.vision.shapes import draw_scene, render
-from tritone_client import Client, InvalidInput, heard
+from tritone_client import InvalidInput, heard
 
 pytestmark = pytest.mark.e2e
-
-
-@pytest.fixture(scope="module")
-def client(server):
-    with Client(server.grpc) as client:
-        yield client
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,24 @@
 
 import asyncio
 import time
+from contextlib import contextmanager
+
+import pytest
+from fakes.fake_graph import FakeCapture
+
+from tritone import checkpoints
+from tritone.language.llava import Llava
+
+
+@contextmanager
+def tiny_llava(limits, graphed=False, **options):
+    """The tiny checkpoint on the CPU; its steps may be graphs, by a stand-in for CUDA's."""
+    with pytest.MonkeyPatch.context() as patch:
+        if graphed:
+            patch.setattr("tritone.language.llava.capture_on", lambda *_: FakeCapture())
+        llava = Llava.load(checkpoints.path("llava"), "cpu", limits, **options)
+    yield llava
+    llava.close()
 
 
 async def read(answer):

@@ -20,10 +20,12 @@ async def busy(triton) -> None:
     assert await asyncio.to_thread(triton.busy.wait, PATIENCE_S)
 
 
-def test_cancelling_a_task_cancels_its_request_on_the_server(triton):
+def is_cancelled(triton, work):
+    """Asserts that cancelling the task of `work(client)` cancels its request."""
+
     async def ask():
         async with AsyncClient(triton.url) as client:
-            task = asyncio.create_task(client.ask("wait"))
+            task = asyncio.create_task(work(client))
             await busy(triton)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -31,6 +33,10 @@ def test_cancelling_a_task_cancels_its_request_on_the_server(triton):
             assert await asyncio.to_thread(left, triton)
 
     asyncio.run(ask())
+
+
+def test_cancelling_a_task_cancels_its_request_on_the_server(triton):
+    is_cancelled(triton, lambda client: client.ask("wait"))
 
 
 def test_cancelling_a_task_in_the_middle_of_a_stream_cancels_its_request(triton):
@@ -38,16 +44,7 @@ def test_cancelling_a_task_in_the_middle_of_a_stream_cancels_its_request(triton)
         async for _ in client.ask_stream("wait"):
             pass
 
-    async def ask():
-        async with AsyncClient(triton.url) as client:
-            task = asyncio.create_task(read(client))
-            await busy(triton)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await asyncio.to_thread(left, triton)
-
-    asyncio.run(ask())
+    is_cancelled(triton, read)
 
 
 def test_leaving_a_stream_cancels_its_request(triton):
@@ -63,16 +60,7 @@ def test_leaving_a_stream_cancels_its_request(triton):
 
 
 def test_cancelling_a_list_cancels_what_is_in_flight(triton):
-    async def ask():
-        async with AsyncClient(triton.url) as client:
-            task = asyncio.create_task(client.embed_text(["wait"] * 3))
-            await busy(triton)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert await asyncio.to_thread(left, triton)
-
-    asyncio.run(ask())
+    is_cancelled(triton, lambda client: client.embed_text(["wait"] * 3))
 
 
 def test_many_tasks_share_one_client(triton):

@@ -10,7 +10,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
-from fakes.fake_graph import FakeCapture
+from fakes.asking_an_engine import tiny_llava
 from transformers import LlavaForConditionalGeneration
 
 from lessons.shape_questions import ask
@@ -39,20 +39,16 @@ def model():
 
 @pytest.fixture(scope="module")
 def plain():
-    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=CAPACITY)
-    yield llava
-    llava.close()
+    with tiny_llava(LIMITS, capacity=CAPACITY) as llava:
+        yield llava
 
 
 @pytest.fixture(scope="module")
 def graphed():
     """Its steps are graphs, by a stand-in for CUDA's: of 1, 2, 4 or 8 rows, looking at 256 columns and more."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tritone.language.llava.capture_on", lambda *_: FakeCapture())
-        llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS, capacity=CAPACITY)
-    assert "CUDA graphs: 16" in llava.describe()
-    yield llava
-    llava.close()
+    with tiny_llava(LIMITS, graphed=True, capacity=CAPACITY) as llava:
+        assert "CUDA graphs: 16" in llava.describe()
+        yield llava
 
 
 @pytest.fixture(params=["plain", "graphed"])

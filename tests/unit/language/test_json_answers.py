@@ -12,13 +12,12 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from fakes.fake_graph import FakeCapture
+from fakes.asking_an_engine import tiny_llava
 
-from tritone import checkpoints
 from tritone.errors import InvalidInput
 from tritone.language.choosing.grammar import Grammar
 from tritone.language.choosing.sampling import Sampler, Sampling, choose
-from tritone.language.llava import Limits, Llava
+from tritone.language.llava import Limits
 from tritone.media.image import encode_png
 from tritone.vision.shapes import CHINESE, COLOURS, draw_scene, render
 
@@ -38,19 +37,15 @@ def thing(**properties):
 
 @pytest.fixture(scope="module")
 def plain():
-    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS)
-    yield llava
-    llava.close()
+    with tiny_llava(LIMITS) as llava:
+        yield llava
 
 
 @pytest.fixture(scope="module")
 def graphed():
     """Its steps are graphs, by a stand-in for CUDA's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tritone.language.llava.capture_on", lambda *_: FakeCapture())
-        llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS)
-    yield llava
-    llava.close()
+    with tiny_llava(LIMITS, graphed=True) as llava:
+        yield llava
 
 
 @pytest.fixture(params=["plain", "graphed"])

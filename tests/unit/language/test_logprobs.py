@@ -7,6 +7,7 @@ from random import Random
 import numpy as np
 import pytest
 import torch
+from fakes.asking_an_engine import tiny_llava
 from fakes.other_tokenizers import sentencepiece
 from transformers import LlavaForConditionalGeneration
 
@@ -15,7 +16,7 @@ from tritone import checkpoints
 from tritone.errors import InvalidInput
 from tritone.language.choosing.grammar import Vocabulary
 from tritone.language.choosing.logprobs import Content, TokenLogprob
-from tritone.language.llava import Limits, Llava
+from tritone.language.llava import Limits
 from tritone.media.image import encode_png
 from tritone.vision.shapes import draw_scene, render
 
@@ -25,9 +26,8 @@ NEAR = 2e-4  # fp32, whose last bits depend on how many rows a pass has
 
 @pytest.fixture(scope="module")
 def llava():
-    llava = Llava.load(checkpoints.path("llava"), "cpu", LIMITS)
-    yield llava
-    llava.close()
+    with tiny_llava(LIMITS) as llava:
+        yield llava
 
 
 @pytest.fixture(scope="module")

@@ -9,58 +9,24 @@ from pathlib import Path
 import jiwer
 import numpy as np
 import pytest
-import soxr
 import torch
 from transformers import (
-    GenerationConfig,
     SuppressTokensAtBeginLogitsProcessor,
     SuppressTokensLogitsProcessor,
-    WhisperConfig,
     WhisperFeatureExtractor,
     WhisperForConditionalGeneration,
     WhisperTimeStampLogitsProcessor,
     WhisperTokenizer,
 )
 from transformers.models.whisper.generation_whisper import _dynamic_time_warping
+from unit.speech.listening.spoken import QUESTION, SENTENCES, SILENCE
 
-from tritone import checkpoints
 from tritone.errors import InvalidInput
 from tritone.media.audio import SAMPLING_RATE
 from tritone.speech.listening.whisper import LogMel, Whisper, Window, _most_tokens
 from tritone.speech.listening.whisper_decoding import LOOK, Vocabulary, decode
 from tritone.speech.listening.whisper_network import Network
 from tritone.speech.listening.whisper_words import warp
-from tritone.speech.speaking.tts import Speaker
-
-QUESTION = "What color is the circle in this picture?"
-SENTENCES = [
-    QUESTION,
-    "Is there a yellow star on the left side?",
-    "The mountain looks close, but it takes two days to walk there.",
-]
-
-
-@pytest.fixture(scope="module")
-def directory() -> Path:
-    return checkpoints.path("whisper")
-
-
-@pytest.fixture(scope="module")
-def log_mel(directory: Path) -> LogMel:
-    return LogMel.load(directory)
-
-
-@pytest.fixture(scope="module")
-def whisper(directory: Path) -> Whisper:
-    return Whisper.load(directory, "cpu", "float32")
-
-
-@pytest.fixture(scope="module")
-def recordings() -> list[np.ndarray]:
-    """Mono 16 kHz audio of each sentence, spoken by the tiny voice."""
-    speaker = Speaker.load([checkpoints.path("tts")], "cpu", 200)
-    speeches = speaker.speak([speaker.prepare(sentence) for sentence in SENTENCES])
-    return [soxr.resample(speech.audio, speech.sampling_rate, SAMPLING_RATE) for speech in speeches]
 
 
 def test_the_question_comes_back_word_for_word(whisper: Whisper, log_mel: LogMel, recordings) -> None:
@@ -313,9 +279,6 @@ def test_more_than_a_window_is_refused(log_mel: LogMel) -> None:
         log_mel(np.zeros(int(30.5 * SAMPLING_RATE), np.float32))
 
 
-SILENCE = np.full((80, 3_000), -1.0, np.float32)
-
-
 @pytest.mark.parametrize(
     ("window", "sentence"),
     [
@@ -358,70 +321,3 @@ def test_of_a_long_prompt_the_end_is_kept(whisper: Whisper) -> None:
 @pytest.mark.parametrize("language", ["en", "EN", "English", "en-US"])
 def test_english_may_be_named_in_many_ways(whisper: Whisper, language: str) -> None:
     assert whisper.prepare(SILENCE, language, "transcribe").language == language
-
-
-@pytest.fixture(scope="module")
-def multilingual(directory: Path) -> Whisper:
-    """A random network of one narrow layer that calls itself multilingual."""
-    tokenizer = WhisperTokenizer.from_pretrained(directory)
-    number = tokenizer.convert_tokens_to_ids
-    config = WhisperConfig(
-        vocab_size=51_864,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        decoder_start_token_id=number("<|startoftranscript|>"),
-        bos_token_id=tokenizer.eos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id,
-    )
-    torch.manual_seed(0)
-    model = WhisperForConditionalGeneration(config).eval()
-    model.generation_config = GenerationConfig(
-        decoder_start_token_id=config.decoder_start_token_id,
-        eos_token_id=config.eos_token_id,
-        pad_token_id=config.pad_token_id,
-        max_length=12,
-        is_multilingual=True,
-        no_timestamps_token_id=number("<|notimestamps|>"),
-        lang_to_id={f"<|{code}|>": number(f"<|{code}|>") for code in ("en", "zh", "de")},
-        task_to_id={task: number(f"<|{task}|>") for task in ("transcribe", "translate")},
-    )
-    return Whisper(model, tokenizer)
-
-
-def test_each_window_keeps_its_language_and_task(multilingual: Whisper) -> None:
-    windows = [Window(SILENCE, "zh", "translate"), Window(SILENCE, "German"), Window(SILENCE, "en", "translate")]
-    assert [transcript.language for transcript in multilingual.transcribe(windows)] == ["zh", "de", "en"]
-
-
-def test_a_language_left_open_is_detected(multilingual: Whisper) -> None:
-    first, second = multilingual.transcribe([Window(SILENCE), Window(SILENCE, "zh")])
-    assert first.language in {"en", "zh", "de"}
-    assert second.language == "zh"
-
-
-@pytest.fixture(scope="module")
-def base() -> Whisper:
-    return Whisper.load(checkpoints.path("whisper_multilingual"), "cpu", "fastest")
-
-
-def test_the_multilingual_checkpoint_hears_which_language_is_spoken(base: Whisper, recordings) -> None:
-    log_mel = LogMel.load(checkpoints.path("whisper_multilingual"))
-    windows = [
-        base.prepare(log_mel(recording), duration=np.float32(len(recording) / SAMPLING_RATE))
-        for recording in recordings
-    ]
-    transcripts = base.transcribe(windows)
-    assert [transcript.language for transcript in transcripts] == ["en"] * len(SENTENCES)
-    assert jiwer.wer(" ".join(SENTENCES), " ".join(transcript.text for transcript in transcripts)) < 0.2
-
-
-def test_the_multilingual_checkpoint_has_languages_and_both_tasks(base: Whisper) -> None:
-    assert base.multilingual
-    assert {"en", "zh", "de"} <= set(base.languages)
-    assert base.prepare(SILENCE, "Chinese", "translate").task == "translate"
