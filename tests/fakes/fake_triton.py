@@ -56,7 +56,12 @@ def answer(text: str, reason: str, request_id: str = ""):
 class Triton(Behaviour, service_pb2_grpc.GRPCInferenceServiceServicer):
     """Over gRPC."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.deadlines = []  # seconds that gRPC itself gives
+
     def _hear(self, request, context):
+        self.deadlines.append(context.time_remaining())
         self.requests.append(request)
         self.ids.append(request.id)
         self.timeouts.append(request.parameters["timeout"].int64_param)

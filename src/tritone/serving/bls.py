@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from contextvars import ContextVar
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -127,16 +126,23 @@ async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncI
 
 
 async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncGenerator[Row, None]:
-    call_ = _Call(model, _one_row(inputs), outputs, {})
-    # Blocks until the first response is there.
-    responses = await call_.wait(partial(call_.request.exec, decoupled=True))
+    call_, loop = _Call(model, _one_row(inputs), outputs, {}), asyncio.get_running_loop()
+    responses: asyncio.Queue[Any] = asyncio.Queue()
+
+    def read() -> None:
+        """All of them, though nobody may wait any longer: what is left of a stream that is dropped is never freed."""
+        for response in call_.request.exec(decoupled=True):
+            loop.call_soon_threadsafe(responses.put_nowait, response)
+
+    reading = asyncio.ensure_future(call_.wait(read))
+    reading.add_done_callback(lambda _: responses.put_nowait(None))
     try:
-        while (response := await call_.wait(partial(next, responses, None))) is not None:
+        while (response := await responses.get()) is not None:
             if row := _read(response, model):
                 yield row
-    except GeneratorExit:
-        call_.stop()
-        raise
+        await reading
+    finally:
+        reading.cancel()
 
 
 class _Call:

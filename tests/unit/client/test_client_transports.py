@@ -53,6 +53,13 @@ def test_a_request_carries_its_time_out(client, triton):
     assert triton.timeouts == [2_500_000, 750_000, 10**15]
 
 
+def test_the_servers_own_answer_comes_before_grpcs_deadline(connect, grpc_triton):
+    """A call with one answer that ends by its deadline just as it is answered kills server 2.51."""
+    connect(grpc_triton.url).ask("Hello", timeout_s=30)
+    assert grpc_triton.timeouts == [30_000_000]
+    assert 30.2 < grpc_triton.deadlines[0] < 31
+
+
 def test_connection_refused_is_not_a_timeout(connect, closed_port, scheme):
     with connect(f"{scheme}://127.0.0.1:{closed_port}", timeout_s=PATIENCE_S, retries=0) as client:
         said = f"no answer from .*127.0.0.1:{closed_port}: .*(refused|attempts failed)"

@@ -127,13 +127,17 @@ def test_a_caller_who_leaves_before_the_childs_first_response_cancels_the_child(
     leave(infer)
 
 
-def test_leaving_a_bls_stream_in_its_middle_cancels_the_child():
-    child_model, seen = make_model(name="child"), []
+def test_leaving_a_bls_stream_in_its_middle_cancels_the_child_and_reads_what_is_still_on_its_way():
+    """What Triton has for a stream is freed with its last response only."""
+    child_model, stopped, at_its_end = make_model(name="child"), threading.Event(), threading.Event()
 
     def child(one):
-        seen.append(one)
-        rows = [pb_utils.Tensor("text", np.array([[b"x"]], np.object_))]
-        return [pb_utils.InferenceResponse(rows)] * 3
+        word = pb_utils.InferenceResponse([pb_utils.Tensor("text", np.array([[b"x"]], np.object_))])
+        yield word
+        wait_until(lambda: one.request_id() in child_model._entrance._cancelled)
+        stopped.set()
+        yield word
+        at_its_end.set()
 
     pb_utils.MODELS["child"] = child
 
@@ -147,7 +151,8 @@ def test_leaving_a_bls_stream_in_its_middle_cancels_the_child():
     later(make_model(), [one], infer)
     [[response]] = finish(one)
     assert texts(response) == ["x"]
-    wait_until(lambda: seen[0].request_id() in child_model._entrance._cancelled)
+    assert stopped.wait(5)
+    assert at_its_end.wait(5)
 
 
 def ask_a_child_that_loses(answers):
