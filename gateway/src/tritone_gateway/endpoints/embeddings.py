@@ -19,7 +19,7 @@ from tritone_gateway.requests import ApiRequest
 
 router = APIRouter()
 MOST = 2048  # inputs of a request, as OpenAI has it
-PARAMS = dict.fromkeys(("items", "text", "image_bytes"), "input")
+PARAMS = dict.fromkeys(("items", "text", "image_bytes"), "input[]")
 Vector = npt.NDArray[np.float32]
 
 

@@ -13,7 +13,7 @@ from tritone_gateway.requests import ApiRequest
 router = APIRouter()
 MOST = 1024  # documents of a request
 PARAMS = {
-    "candidates": "documents",
+    "candidates": "documents[]",
     "the": "query",  # the query: ...
 }
 

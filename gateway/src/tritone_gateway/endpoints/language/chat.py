@@ -19,7 +19,7 @@ from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
 from tritone_gateway.endpoints.language.frame import Frame
-from tritone_gateway.endpoints.language.messages import Conversation, conversation_of, heard
+from tritone_gateway.endpoints.language.messages import Conversation, Params, conversation_of, heard
 from tritone_gateway.streaming import DONE, EventStream, begun
 
 router = APIRouter()
@@ -36,20 +36,21 @@ async def create(request: ChatRequest, here: Here) -> Response:
     frame = Frame(request.model, request.stream_options.include_usage)
     options = request.sampling(model)
     if request.is_spoken:
-        assert request.audio is not None
-        conversation = await heard(conversation, here, leave_question=True)
+        conversation = await heard(conversation, request.params, here, leave_question=True)
         if request.stream:
-            return await _stream(stream_aloud(conversation, options, request.audio, frame, here), here)
-        return _json(await answer_aloud(conversation, options, request.audio, frame, here))
-    conversation = await heard(conversation, here)
+            return await _stream(stream_aloud(conversation, options, request, frame, here), here)
+        return _json(await answer_aloud(conversation, options, request, frame, here))
+    conversation = await heard(conversation, request.params, here)
     options |= request.writing()
     if request.stream:
-        return await _stream(_stream_written(conversation, options, frame, here), here)
-    return _json(await _answer_written(conversation, options, frame, here))
+        return await _stream(_stream_written(conversation, options, request.params, frame, here), here)
+    return _json(await _answer_written(conversation, options, request.params, frame, here))
 
 
-async def _answer_written(conversation: Conversation, options: Options, frame: Frame, here: Context) -> ChatCompletion:
-    answer = await ask(conversation, options, here)
+async def _answer_written(
+    conversation: Conversation, options: Options, params: Params, frame: Frame, here: Context
+) -> ChatCompletion:
+    answer = await ask(conversation, options, params, here)
     message = ChatCompletionMessage(role="assistant", content=answer.text, refusal=None)
     reason: Any = answer.finish_reason
     choice = Choice(index=0, message=message, finish_reason=reason, logprobs=_logprobs(answer))
@@ -57,10 +58,10 @@ async def _answer_written(conversation: Conversation, options: Options, frame: F
 
 
 async def _stream_written(
-    conversation: Conversation, options: Options, frame: Frame, here: Context
+    conversation: Conversation, options: Options, params: Params, frame: Frame, here: Context
 ) -> AsyncGenerator[bytes, None]:
     last = None
-    async with aclosing(ask_stream(conversation, options, here)) as pieces:
+    async with aclosing(ask_stream(conversation, options, params, here)) as pieces:
         async for piece in pieces:
             if last is None:
                 yield frame.chunk(ChoiceDelta(role="assistant", content=""))
