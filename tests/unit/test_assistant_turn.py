@@ -54,7 +54,8 @@ class Models:
                 reason = "stop" if number == len(self.clauses) - 1 else ""
                 texts = {"text_output": clause, "finish_reason": reason}
                 arrays = {name: np.array([text.encode()], object) for name, text in texts.items()}
-                yield {**arrays, "completion_tokens": np.int32([number + 1])}
+                counts = {"prompt_tokens": 90, "image_tokens": 16, "completion_tokens": number + 1}
+                yield {**arrays, **{name: np.int32([count]) for name, count in counts.items()}}
         except GeneratorExit:
             self.stopped = True
             raise
@@ -83,6 +84,12 @@ def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
     assert (asked["text_input"], asked["stream_unit"], asked["max_tokens"]) == ("What is it?", "clause", 9)
     assert asked["image_bytes"] == [b"png"]
     assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
+
+
+def test_what_was_read_and_written_is_told_as_far_as_it_is_known() -> None:
+    rows = answer(Models(["Red, blue, ", "and green."]), text_input="什么颜色？")
+    told = [[row[name] for name in ("prompt_tokens", "image_tokens", "completion_tokens")] for row in rows]
+    assert told == [[0, 0, 0], [90, 16, 1], [90, 16, 1], [90, 16, 2]]
 
 
 def test_what_the_answer_is_to_look_like_reaches_the_language_model() -> None:

@@ -17,6 +17,7 @@ from tritone_gateway.door.keys import KeyFile, KeysUnreadable
 from tritone_gateway.settings import Limits, Settings
 
 CHAT = {"model": "llava", "messages": [{"role": "user", "content": "?"}]}
+ALOUD = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "mp3"}}
 SPEECH = {"model": "tts", "voice": "alloy", "input": "Hello."}
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 
@@ -110,6 +111,7 @@ def test_one_key_does_not_use_up_anothers_share(serve, file):
     [
         (Limits(tokens=10), "chat/completions", CHAT, "10 tokens"),
         (Limits(tokens=10), "chat/completions", {**CHAT, "stream": True}, "10 tokens"),
+        (Limits(tokens=9), "chat/completions", {**CHAT, **ALOUD}, "9 tokens"),
         (Limits(pictures=1), "embeddings", {"model": "clip", "input": PICTURE}, "1 pictures"),
         (Limits(pictures=1), "images/generations", {"prompt": "a"}, "1 pictures"),
         (

@@ -13,7 +13,7 @@ from openai.types.chat.chat_completion_chunk import ChoiceDelta, ChoiceDeltaAudi
 from tritone_client import ReplyChunk
 from tritone_gateway.context import Context
 from tritone_gateway.endpoints.language.chat_request import AudioOptions, ChatRequest
-from tritone_gateway.endpoints.language.frame import Frame
+from tritone_gateway.endpoints.language.frame import Frame, usage_of
 from tritone_gateway.endpoints.language.messages import Conversation, turn_in_words
 from tritone_gateway.errors import NO_RETRY, ApiError, invalid, named
 from tritone_gateway.media.inline import base64_of
@@ -42,25 +42,30 @@ async def _replies(
         **options,
         **here.delivery,
     )
-    async with aclosing(pieces):
-        with named(request.params):
-            async for piece in pieces:
-                if piece.speech is not None:
-                    await here.used_audio(piece.speech.duration, "spoken")
-                yield piece
+    piece: ReplyChunk | None = None
+    try:
+        async with aclosing(pieces):
+            with named(request.params):
+                async for piece in pieces:
+                    if piece.speech is not None:
+                        await here.used_audio(piece.speech.duration, "spoken")
+                    yield piece
+    finally:
+        if piece is not None:
+            await here.used_tokens(piece.prompt_tokens, piece.completion_tokens)
 
 
 async def answer_aloud(
     conversation: Conversation, options: dict[str, Any], request: ChatRequest, frame: Frame, here: Context
 ) -> ChatCompletion:
     """A whole answer, spoken."""
-    encoder, sound, text, reason, why_silent = Encoder(_audio(request).format), bytearray(), "", "stop", ""
+    encoder, sound, text, why_silent = Encoder(_audio(request).format), bytearray(), "", ""
     async with aclosing(_replies(conversation, options, request, here)) as pieces:
         async for piece in pieces:
             text += piece.text
             if piece.speech is not None:
                 sound += encoder.feed(piece.speech.audio, piece.speech.sampling_rate)
-            reason, why_silent = piece.finish_reason or reason, piece.speech_error or why_silent
+            why_silent = piece.speech_error or why_silent
     if not encoder.seconds:
         raise _silent(why_silent)
     sound += encoder.end()
@@ -68,15 +73,15 @@ async def answer_aloud(
         id=_id(), data=base64_of(bytes(sound)), expires_at=int(time.time()) + KEPT_S, transcript=text
     )
     message = ChatCompletionMessage(role="assistant", content=None, refusal=None, audio=spoken)
-    finish: Any = reason
-    return frame.completion(Choice(index=0, message=message, finish_reason=finish, logprobs=None), None)
+    finish: Any = piece.finish_reason  # without an end the client raises
+    return frame.completion(Choice(index=0, message=message, finish_reason=finish, logprobs=None), usage_of(piece))
 
 
 async def stream_aloud(
     conversation: Conversation, options: dict[str, Any], request: ChatRequest, frame: Frame, here: Context
 ) -> AsyncGenerator[bytes, None]:
     """The same, each clause as soon as it is spoken: first its words, then its sound."""
-    encoder, name, reason, why_silent, first = Encoder(_audio(request).format), _id(), "stop", "", True
+    encoder, name, why_silent, first = Encoder(_audio(request).format), _id(), "", True
     async with aclosing(_replies(conversation, options, request, here)) as pieces:
         async for piece in pieces:
             if first:
@@ -87,13 +92,15 @@ async def stream_aloud(
             if piece.speech is not None:
                 sound = encoder.feed(piece.speech.audio, piece.speech.sampling_rate)
                 yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, data=base64_of(sound))))
-            reason, why_silent = piece.finish_reason or reason, piece.speech_error or why_silent
+            why_silent = piece.speech_error or why_silent
     if not encoder.seconds:
         raise _silent(why_silent)
     if rest := encoder.end():
         yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, data=base64_of(rest))))
     expires = int(time.time()) + KEPT_S
-    yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, expires_at=expires)), reason)
+    yield frame.chunk(ChoiceDelta(audio=ChoiceDeltaAudio(id=name, expires_at=expires)), piece.finish_reason)
+    for each in frame.usage(usage_of(piece)):
+        yield each
     yield DONE
 
 

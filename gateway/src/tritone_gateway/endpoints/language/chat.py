@@ -6,11 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
-from openai.types.completion_usage import PromptTokensDetails
 
 from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context, Here
@@ -18,7 +16,7 @@ from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
-from tritone_gateway.endpoints.language.frame import Frame
+from tritone_gateway.endpoints.language.frame import Frame, usage_of
 from tritone_gateway.endpoints.language.messages import Conversation, Params, conversation_of, heard
 from tritone_gateway.streaming import DONE, EventStream, begun
 
@@ -54,7 +52,7 @@ async def _answer_written(
     message = ChatCompletionMessage(role="assistant", content=answer.text, refusal=None)
     reason: Any = answer.finish_reason
     choice = Choice(index=0, message=message, finish_reason=reason, logprobs=_logprobs(answer))
-    return frame.completion(choice, _usage(answer))
+    return frame.completion(choice, usage_of(answer))
 
 
 async def _stream_written(
@@ -70,7 +68,7 @@ async def _stream_written(
                 yield frame.chunk(ChoiceDelta(content=piece.text), logprobs=_logprobs(piece))
     assert last is not None  # a stream without an end is an error of the client's
     yield frame.chunk(ChoiceDelta(), last.finish_reason)
-    for each in frame.usage(_usage(last)):
+    for each in frame.usage(usage_of(last)):
         yield each
     yield DONE
 
@@ -86,11 +84,3 @@ def _json(completion: ChatCompletion) -> Response:
 def _logprobs(answer: Answer | AnswerChunk) -> Any:
     """For the type of a whole answer, and for that of a piece, which is another of the same name."""
     return {"content": answer.logprobs, "refusal": None} if answer.logprobs else None
-
-
-def _usage(answer: Answer | AnswerChunk) -> CompletionUsage:
-    read, written = answer.prompt_tokens, answer.completion_tokens
-    details = PromptTokensDetails(image_tokens=answer.image_tokens, text_tokens=read - answer.image_tokens)
-    return CompletionUsage(
-        prompt_tokens=read, completion_tokens=written, total_tokens=read + written, prompt_tokens_details=details
-    )

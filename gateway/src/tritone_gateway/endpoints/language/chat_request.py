@@ -75,8 +75,6 @@ class ChatRequest(SampledRequest):
             raise invalid("top_logprobs is given, but logprobs is not true", "top_logprobs")
         if self.is_spoken and self.audio is None:
             raise invalid("modalities has 'audio', so 'audio' must say which format and voice", "audio")
-        if self.is_spoken and self.stream_options.include_usage:
-            raise unsupported("stream_options", "the tokens of an answer aloud are not counted")
         if self.is_spoken and (self.logprobs or self.constrains):
             field = "logprobs" if self.logprobs else "response_format"
             raise unsupported(field, "not together with the modality 'audio'")
