@@ -21,6 +21,7 @@ from tritone.language import conversation
 from tritone.media import audio
 from tritone.overlap import in_order
 from tritone.speech.reading import clauses, markdown
+from tritone.speech.speaking import voice as voices
 
 Row = dict[str, Any]
 Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]
@@ -81,8 +82,11 @@ class Piece:
 class Assistant:
     """Answers turns with the models that it is given."""
 
-    def __init__(self, call: Call, call_stream: CallStream, limits: Limits) -> None:
-        self._call, self._call_stream, self._limits = call, call_stream, limits
+    def __init__(
+        self, call: Call, call_stream: CallStream, limits: Limits, offered: Callable[[], Row | None] = lambda: None
+    ) -> None:
+        """`offered()` is what `tts` says of itself (`Speaker.facts`); None while it says nothing."""
+        self._call, self._call_stream, self._limits, self._offered = call, call_stream, limits, offered
 
     async def answer(
         self,
@@ -104,6 +108,7 @@ class Assistant:
             question: `image_bytes`, `messages` and what else `llava` takes; what messages say aloud is heard.
         """
         manner = Voice(voice, float(speed), "audio" in _checked(modalities))
+        await asyncio.to_thread(self._check, manner)
         started = time.monotonic()
         asked = await self._listen(audio_bytes, text_input, language, question)
         transcript, hear_ms = asked.transcript, _ms_since(started)
@@ -120,6 +125,14 @@ class Assistant:
                 first_sound = first_sound or time.monotonic()
                 index += 1
                 await self._wait_for_listener(first_sound + begin)
+
+    def _check(self, manner: Voice) -> None:
+        """Refuse before anything is heard or thought what no voice could do for any text; raises InvalidInput."""
+        if not manner.aloud:
+            return
+        voices.check_speed(manner.speed)
+        if manner.voice and (told := self._offered()) is not None:
+            voices.check_known(manner.voice, [voices.Voice.model_validate(each) for each in told["voices"]])
 
     async def _listen(self, audio_bytes: bytes | None, text_input: str | None, language: str, inputs: Row) -> Question:
         """The question, whether it was said, written, or stands at the end of `messages`."""

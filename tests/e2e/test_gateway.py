@@ -134,6 +134,16 @@ def test_a_spoken_question_is_answered_in_writing_and_aloud(sdk, question):
     assert words(again.text) == words("The circle is red.")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_voice_that_there_is_not_is_refused_before_anything_is_thought(sdk, server, stream):
+    thought = metrics(server)["tritone_llava_prompt_tokens_total"]
+    aloud = {"modalities": ["text", "audio"], "audio": {"voice": "小美", "format": "pcm16"}}
+    with pytest.raises(openai.BadRequestError, match="voice '小美' is unknown; voices and their languages: ") as caught:
+        sdk.chat.completions.create(**ENDLESS_CHAT, **aloud, stream=stream, extra_body=EXTENSIONS)
+    assert caught.value.param == "audio"
+    assert metrics(server)["tritone_llava_prompt_tokens_total"] == thought
+
+
 def test_an_answer_aloud_streams_as_pcm(sdk):
     aloud = {"modalities": ["text", "audio"], "audio": {"voice": "nova", "format": "pcm16"}, "stream": True}
     transcript, sound = "", b""

@@ -143,6 +143,27 @@ def test_marks_and_code_are_not_spoken_but_written_and_that_is_said() -> None:
     assert not any(row["speech_error"] for row in answer(Models(clauses), text_input="?", modalities=["text"]))
 
 
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"voice": "小美"}, "voice '小美' is unknown; voices and their languages: joe (en)"),
+        ({"voice": "joe", "speed": 9.0}, "speed is 9, it must be from 0.25 to 4"),
+    ],
+)
+def test_a_voice_that_there_is_not_is_refused_before_anything_is_heard_or_thought(wish, said) -> None:
+    async def run(models, **inputs):
+        offered = {"voices": [{"name": "joe", "languages": ["en"]}]}
+        assistant = Assistant(models.call, models.call_stream, Limits(2, 60.0), lambda: offered)
+        return [row async for row in assistant.answer(audio_bytes=b"sound", **inputs)]
+
+    models = Models()
+    with pytest.raises(InvalidInput) as caught:
+        asyncio.run(run(models, **wish))
+    assert (str(caught.value), models.calls) == (said, [])
+    assert len(asyncio.run(run(models, **wish, modalities=["text"]))) == 4  # nobody has to speak
+    assert len(asyncio.run(run(models, voice="joe"))) == 4
+
+
 def test_an_answer_in_text_alone_is_not_spoken() -> None:
     models = Models()
     rows = answer(models, text_input="What?", modalities=["text"])
