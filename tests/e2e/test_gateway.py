@@ -136,12 +136,12 @@ def test_a_spoken_question_is_answered_in_writing_and_aloud(sdk, question):
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_voice_that_there_is_not_is_refused_before_anything_is_thought(sdk, server, stream):
-    thought = metrics(server)["tritone_llava_prompt_tokens_total"]
+    thought = metrics(server)["prompt_tokens_total"]
     aloud = {"modalities": ["text", "audio"], "audio": {"voice": "小美", "format": "pcm16"}}
     with pytest.raises(openai.BadRequestError, match="voice '小美' is unknown; voices and their languages: ") as caught:
         sdk.chat.completions.create(**ENDLESS_CHAT, **aloud, stream=stream, extra_body=EXTENSIONS)
     assert caught.value.param == "audio"
-    assert metrics(server)["tritone_llava_prompt_tokens_total"] == thought
+    assert metrics(server)["prompt_tokens_total"] == thought
 
 
 def test_an_answer_aloud_streams_as_pcm(sdk):

@@ -78,12 +78,47 @@ def test_a_file_that_is_none_is_named(file):
         file.keys()
 
 
-def test_a_file_of_keys_that_breaks_lets_nobody_in(serve, file):
+NOT_A_HASH = '{"keys": [{"name": "安", "sha256": "é", "created": "2026-01-01T00:00:00Z"}]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("broken", "is no file of keys"), (NOT_A_HASH, "keys.0.sha256"), (None, "cannot be read")]
+)
+def test_while_a_file_of_keys_is_broken_those_that_it_had_stay_in_force(serve, file, caplog, content, said):
     secret = file.add("ann")
-    gateway = serve(keys=file.path)
-    file.path.write_text("broken")
-    answer = gateway.http.get("/v1/models", headers=bearer(secret))
-    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    http = serve(keys=file.path).http
+    whole = file.path.read_bytes()
+
+    def asked():
+        return [http.get("/v1/models", headers=bearer(each)).status_code for each in (secret, "sk-tritone-other")]
+
+    def broken():
+        file.path.unlink() if content is None else file.path.write_text(content, "utf-8")
+        return asked() + asked()
+
+    assert broken() == [200, 401] * 2
+    logged = [record.getMessage() for record in caplog.records if record.name == "tritone_gateway"]
+    assert len(logged) == 1
+    assert str(file.path) in logged[0]
+    assert said in logged[0]
+    assert "the 1 keys that it had before stay in force" in logged[0]
+    file.path.write_bytes(whole)
+    file.add("bob")
+    file.remove("ann")
+    assert asked() == [401, 401]
+    assert broken() == [401, 401] * 2
+    assert len([record for record in caplog.records if record.name == "tritone_gateway"]) == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "ann\nbob", "\x1b[2J", "a\u202eb", "a\udcff"])
+def test_a_name_that_cannot_be_shown_is_refused(file, name):
+    refused = CliRunner().invoke(app, ["keys", "add", "--file", str(file.path), "--", name])
+    assert (refused.exit_code, refused.stdout, file.path.exists()) == (2, "", False)
+    assert f"a key's name is {name!r}, must be visible" in refused.stderr
+    file.add("安娜 B.")
+    file.path.write_text(file.path.read_text("utf-8").replace("安娜 B.", "\\u001b[2J"), "utf-8")
+    with pytest.raises(KeysUnreadable, match=r"keys\.0\.name: .*must be visible"):
+        file.keys()
 
 
 def test_requests_over_the_limit_are_told_when_to_come_again(serve, file):
