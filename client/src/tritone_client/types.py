@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
-from tritone_client import display
+from tritone_client import display, pictures
 
 
 class FileLike(Protocol):
@@ -230,8 +230,19 @@ class GeneratedImage:
     seed: int  # gives the same picture again
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the PNG file."""
-        Path(path).write_bytes(self.png)
+        """Write the file, of the format that its name says: .png, .jpg, .jpeg or .webp.
+
+        Raises: InvalidInput: another name.
+        """
+        Path(path).write_bytes(pictures.encoded(self.png, self.format_of(path)))
+
+    @staticmethod
+    def format_of(path: str | os.PathLike[str]) -> str:
+        """The format that `save` would write, by Pillow's name.
+
+        Raises: InvalidInput: the file's name says none.
+        """
+        return pictures.format_of(path)
 
     def _repr_png_(self) -> bytes:
         return self.png
