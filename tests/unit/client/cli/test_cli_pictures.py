@@ -141,6 +141,14 @@ class TestSearch:
         assert (run.code, run.about) == (0, "")
         assert run.said == f"0.800\t{folder}/circle.png\n0.600\t{folder}/square.png\n"
 
+    def test_words_that_are_cut_are_told(self, tritone, folder):
+        def long(request):
+            return embed(request) | ({"truncated": True} if request.model == "clip_text" else {})
+
+        run = tritone(long, "search", "圆", folder, "--count", 1)
+        assert run.said == f"0.800\t{folder}/circle.png\n"
+        assert run.about == "tritone: 1 of 1 texts are longer than the model reads and were cut: the query\n"
+
     def test_by_a_picture(self, tritone, folder):
         assert tritone(embed, "search", folder / "square.png", folder, "--count", 1).said == (
             f"1.000\t{folder}/square.png\n"
