@@ -6,6 +6,12 @@ import socket
 import httpx
 import pytest
 from mock_tritone import CLAUSES
+from typer.testing import CliRunner
+
+from tritone_client import Client, InvalidInput
+from tritone_client.cli import app
+from tritone_client.transports.http_wire import OPENAI
+from tritone_gateway.door.keys import KeyFile
 
 ASKED = {"model": "llava", "messages": [{"role": "user", "content": "它是什么颜色？"}]}
 
@@ -49,6 +55,18 @@ def test_http_1_0_gets_sound_and_errors_as_they_are(gateway):
     head, body = raw(gateway, post("/v1/audio/speech", {}))
     assert f"content-length: {len(body)}" in head
     assert json.loads(body)["error"]["param"] == "model"
+
+
+@pytest.mark.parametrize("verb", [["ask", "它是什么？"], ["models"], ["models", "--wait"], ["listen", "-"]])
+def test_a_client_of_triton_is_told_where_he_came_to(serve, tmp_path, verb):
+    keys = KeyFile(tmp_path / "keys.json")
+    keys.add("ann")
+    for gateway in (serve(), serve(keys=keys.path)):
+        run = CliRunner().invoke(app, [*verb, "--server", gateway.url], input="RIFF")
+        assert (run.exit_code, run.stderr) == (2, f"tritone: {OPENAI}\n")
+        assert gateway.transport.requests == []
+    with Client(gateway.url) as client, pytest.raises(InvalidInput, match="name the Triton server behind it"):
+        client.transcribe(b"RIFF")
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
