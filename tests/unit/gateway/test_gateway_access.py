@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tritone_client import AsyncClient, MockTransport
-from tritone_gateway import cli
+from tritone_gateway import background, cli
 from tritone_gateway.cli import app
 from tritone_gateway.door.access import RefusesToStart, may_start
 from tritone_gateway.door.keys import KeyFile, KeysUnreadable
@@ -222,6 +222,15 @@ def test_the_command_refuses_to_serve_everybody_by_accident():
     refused = CliRunner().invoke(app, ["--host", "0.0.0.0", "--port", "0"])
     assert refused.exit_code == 2
     assert "0.0.0.0 can be reached by others" in refused.stderr
+
+
+def test_a_gateway_in_the_background_is_ready_or_says_that_it_is_not():
+    with background.serve("127.0.0.1:9") as gateway:
+        assert gateway.said[0].startswith("open on this machine alone")
+        assert httpx.get(f"{gateway.url}/health").json() == {"status": "ok"}
+    assert gateway.process.poll() is not None
+    with pytest.raises(background.DidNotStart, match="exit code 2"), background.serve("127.0.0.1:9", "--host=0.0.0.0"):
+        pass
 
 
 def test_a_secret_is_compared_with_every_hash_in_the_same_way(file, monkeypatch):
