@@ -147,6 +147,7 @@ def test_one_key_does_not_use_up_anothers_share(serve, file):
         (Limits(tokens=10), "chat/completions", CHAT, "10 tokens"),
         (Limits(tokens=10), "chat/completions", {**CHAT, "stream": True}, "10 tokens"),
         (Limits(tokens=9), "chat/completions", {**CHAT, **ALOUD}, "9 tokens"),
+        (Limits(audio_seconds=1), "chat/completions", {**CHAT, **ALOUD}, "1 audio seconds"),
         (Limits(pictures=1), "embeddings", {"model": "clip", "input": PICTURE}, "1 pictures"),
         (Limits(pictures=1), "images/generations", {"prompt": "a"}, "1 pictures"),
         (

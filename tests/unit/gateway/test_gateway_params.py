@@ -29,6 +29,7 @@ def refusing(sentence):
         ({"max_completion_tokens": 4096}, "max_tokens is 4096, must be 1 to 512", "max_completion_tokens"),
         ({"max_completion_tokens": 4096, **ALOUD}, "max_tokens is 4096, must be 1 to 512", "max_completion_tokens"),
         ({}, "image_bytes[1] is no picture", "messages"),
+        ({}, "the prompt's 5000 tokens and max_tokens 256 exceed the 4096 of the model", "messages"),
         ({"messages": [{"role": "user", "content": [SOUND]}]}, "audio_bytes is no sound", "messages"),
         (ALOUD, "speed is 9.0, must be 0.25 to 4", "audio"),
     ],
@@ -45,6 +46,7 @@ def test_a_chat_hears_of_its_own_fields(serve, wish, sentence, param, stream):
     ("wish", "sentence", "param"),
     [
         ({"max_output_tokens": 4096}, "max_tokens is 4096, must be 1 to 512", "max_output_tokens"),
+        ({}, "the 9 pictures have 900 pixels or more together, the limit is 800 pixels", "input"),
         ({}, "text_input has 20000 characters, the limit is 16000", "input"),
         ({}, "messages have 20000 characters, the limit is 16000", "input"),
         ({}, "image_bytes[1] is no picture", "input"),  # the second picture need not be the second item

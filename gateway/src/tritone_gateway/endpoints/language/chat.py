@@ -34,6 +34,7 @@ async def create(request: ChatRequest, here: Here) -> Response:
     frame = Frame(request.model, request.stream_options.include_usage)
     options = request.sampling(model)
     if request.is_spoken:
+        await here.caller.check("audio_seconds")
         conversation = await heard(conversation, request.params, here, leave_question=True)
         if request.stream:
             return await _stream(stream_aloud(conversation, options, request, frame, here), here)

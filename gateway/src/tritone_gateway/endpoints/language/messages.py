@@ -11,7 +11,8 @@ from tritone_gateway.errors import invalid, named, unsupported
 from tritone_gateway.media.inline import of_base64, of_data_url
 
 Params = Mapping[str, str]  # the caller's fields by the server's names, see `errors.of_the_server`
-SAID = ("text_input", "image_bytes", "messages", "audio_bytes", "audio", "text")  # the server's names for what is said
+# The server's names for what is said; "the prompt's 5000 tokens …" and "the pictures …" are it, too.
+SAID = ("text_input", "image_bytes", "messages", "audio_bytes", "audio", "text", "the")
 
 
 class TextPart(BaseModel):
