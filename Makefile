@@ -71,7 +71,7 @@ vllm: checkpoints .venv-vllm/installed ## the second engine of llava against the
 	@.venv-vllm/bin/python -m pytest -m vllm tests/vllm_engine
 
 clients: checkpoints ## other people's clients, unmodified, in front of the gateway; those that make test leaves out
-	@$(BIN)/python scripts/install_clients.py langchain llama-index instructor schemathesis
+	@$(BIN)/python scripts/install_clients.py langchain llama-index instructor schemathesis aiperf
 	@$(BIN)/pytest -m clients tests/e2e/test_foreign_clients.py
 
 bench: checkpoints ## measure the server against the same work in one process

@@ -22,8 +22,6 @@ import io
 import itertools
 import json
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,6 +39,7 @@ from rich.table import Table
 from tritone.server.background import Address, serve
 from tritone.vision.shapes import draw_scene, render
 from tritone_client import AsyncClient, Client
+from tritone_gateway import background
 
 MODELS = {
     "overhead": ("llava_answer", "clip_text"),
@@ -76,18 +75,6 @@ def texts(count: int) -> list[str]:
     """So many different captions, of three to twenty words, in English and Chinese."""
     random, words = Random(1), ("a", "red", "circle", "blue", "star", "above", "left", "of", "and", "红色的", "圆形")
     return [f"{index} {' '.join(random.choices(words, k=random.randint(3, 20)))}" for index in range(count)]
-
-
-@contextlib.contextmanager
-def gateway(server: Address) -> Iterator[tuple[str, psutil.Process]]:
-    """`tritone gateway` on a port of its own: its address, and its process."""
-    command = [sys.executable, "-m", "tritone_gateway", "--port", "0", "--server", server.grpc]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8") as process:  # noqa: S603
-        said = next((line for line in process.stdout or () if line.startswith("ready: ")), "")
-        try:
-            yield said.split()[1].removesuffix("/v1"), psutil.Process(process.pid)
-        finally:
-            process.terminate()
 
 
 def deltas(lines: Iterator[str]) -> Iterator[str]:
@@ -356,8 +343,9 @@ def main(
     models = ",".join(dict.fromkeys(model for part in parts for model in MODELS[part]))
     with (
         serve("--device=cpu", f"--models={models}", report=lambda _: None) as server,
-        gateway(server) as (url, process),
+        background.serve(server.grpc) as gateway,
     ):
+        url, process = gateway.url, psutil.Process(gateway.process.pid)
         measure: dict[str, Callable[[], Table]] = {
             "overhead": lambda: overhead(server, url, rounds, console),
             "streams": lambda: streams(server, url, streams_at_once),

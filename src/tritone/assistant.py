@@ -21,13 +21,15 @@ from tritone.language import conversation
 from tritone.media import audio
 from tritone.overlap import in_order
 from tritone.speech.reading import clauses, markdown
+from tritone.speech.speaking import voice as voices
 
 Row = dict[str, Any]
 Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]
 CallStream = Callable[[str, Row, Sequence[str]], AsyncIterator[Row]]
 
 HEARD = ("text", "duration")
-THOUGHT = ("text_output", "finish_reason", "completion_tokens")
+COUNTS = ("prompt_tokens", "image_tokens", "completion_tokens")  # of the language model
+THOUGHT = ("text_output", "finish_reason", *COUNTS)
 SPOKEN = ("audio", "sampling_rate", "voice", "word", "word_start", "word_end")
 MODALITIES = ("text", "audio")
 
@@ -66,9 +68,9 @@ class Piece:
 
     text: str
     finish_reason: str
-    completion_tokens: int
     number: int  # of the clauses of the answer: 0, 1, …
     think_ms: float  # from the transcript to the text of this clause
+    counts: tuple[int, int, int] = (0, 0, 0)  # COUNTS, as far as the answer is known here
     speak_ms: float = 0.0
     sound: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))  # (n_samples,)
     sampling_rate: int = audio.SAMPLING_RATE
@@ -80,8 +82,11 @@ class Piece:
 class Assistant:
     """Answers turns with the models that it is given."""
 
-    def __init__(self, call: Call, call_stream: CallStream, limits: Limits) -> None:
-        self._call, self._call_stream, self._limits = call, call_stream, limits
+    def __init__(
+        self, call: Call, call_stream: CallStream, limits: Limits, offered: Callable[[], Row | None] = lambda: None
+    ) -> None:
+        """`offered()` is what `tts` says of itself (`Speaker.facts`); None while it says nothing."""
+        self._call, self._call_stream, self._limits, self._offered = call, call_stream, limits, offered
 
     async def answer(
         self,
@@ -103,11 +108,12 @@ class Assistant:
             question: `image_bytes`, `messages` and what else `llava` takes; what messages say aloud is heard.
         """
         manner = Voice(voice, float(speed), "audio" in _checked(modalities))
+        await asyncio.to_thread(self._check, manner)
         started = time.monotonic()
         asked = await self._listen(audio_bytes, text_input, language, question)
         transcript, hear_ms = asked.transcript, _ms_since(started)
         common = {"duration": asked.duration, "hear_ms": hear_ms}
-        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0, 0.0)
+        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0.0)
         yield _row(0, nothing, 0.0, transcript=transcript, elapsed_ms=hear_ms, **common)
         if not transcript.strip():
             return  # silence: there is no question
@@ -119,6 +125,14 @@ class Assistant:
                 first_sound = first_sound or time.monotonic()
                 index += 1
                 await self._wait_for_listener(first_sound + begin)
+
+    def _check(self, manner: Voice) -> None:
+        """Refuse before anything is heard or thought what no voice could do for any text; raises InvalidInput."""
+        if not manner.aloud:
+            return
+        voices.check_speed(manner.speed)
+        if manner.voice and (told := self._offered()) is not None:
+            voices.check_known(manner.voice, [voices.Voice.model_validate(each) for each in told["voices"]])
 
     async def _listen(self, audio_bytes: bytes | None, text_input: str | None, language: str, inputs: Row) -> Question:
         """The question, whether it was said, written, or stands at the end of `messages`."""
@@ -181,7 +195,7 @@ class Assistant:
                 *parts, last = clauses.pieces(text)
                 for part, ending in (*((part, "") for part in parts), (last, reason)):
                     plain = stream.feed(part)  # here, where the pieces are in order: code goes on from one to the next
-                    piece = Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    piece = Piece(part, ending, number, _ms_since(started), _counts(row))
                     yield replace(piece, said=plain.text, speech_error=plain.note)
                     number += 1
 
@@ -224,13 +238,18 @@ async def _each(items: Sequence[conversation.File]) -> AsyncGenerator[conversati
         yield item
 
 
+def _counts(row: Row) -> tuple[int, int, int]:
+    read, shown, written = (int(row[name][0]) for name in COUNTS)
+    return read, shown, written
+
+
 def _row(index: int, piece: Piece, begin: float, **common: Any) -> Row:
     """The response of a piece whose sound begins `begin` seconds after that of the answer."""
     return {
         "index": index,
         "text_output": piece.text,
         "finish_reason": piece.finish_reason,
-        "completion_tokens": piece.completion_tokens,
+        **dict(zip(COUNTS, piece.counts, strict=True)),
         "audio": piece.sound,
         "sampling_rate": piece.sampling_rate,
         "audio_wav": lambda: audio.encode_wav(piece.sound, piece.sampling_rate),

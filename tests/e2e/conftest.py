@@ -1,13 +1,10 @@
 """The real server with the project's models, started once per run and stopped at its end."""
 
-import re
-import subprocess
-import sys
-
 import pytest
 
 from tritone.server import background
 from tritone_client import Client
+from tritone_gateway import background as gateway
 
 LINES = 30
 
@@ -36,16 +33,11 @@ def client(server):
 @pytest.fixture(scope="session")
 def gateway_url(server):
     """The address of `tritone gateway`, on a port of its own."""
-    command = [sys.executable, "-m", "tritone_gateway", "--port", "0", "--server", server.grpc]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        said = []
-        while not (said and said[-1].startswith("ready: ")):
-            said.append(process.stdout.readline())
-            assert said[-1], said
-        assert said[0].startswith("open on this machine alone")
-        yield re.search(r"http://\S+(?=/v1)", said[-1])[0]
-        process.terminate()
-        assert process.wait(40) is not None
+    with gateway.serve(server.grpc) as started:
+        assert started.said[0].startswith("open on this machine alone")
+        yield started.url
+        started.process.terminate()
+        assert started.process.wait(40) is not None
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ What they run is in tests/clients/programs; they print what they were answered, 
 import base64
 import io
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -17,6 +18,7 @@ import soundfile
 from PIL import Image
 
 from install_clients import USUAL, install
+from tritone import checkpoints
 from tritone.vision.shapes import draw_scene, render
 
 pytestmark = pytest.mark.e2e
@@ -205,3 +207,28 @@ def test_open_responses_types_take_every_answer_and_event(said):
     assert streamed["kinds"][:2] == ["response.created", "response.in_progress"]
     assert "response.output_text.delta" in streamed["kinds"]
     assert (streamed["kinds"][-1], streamed["status"]) == ("response.completed", "completed")
+
+
+@pytest.mark.clients
+def test_aiperf_reports_every_request_as_answered(gateway_url, client, tmp_path):
+    """The tokenizer is the checkpoint's own: any other would be fetched."""
+    questions = ["What is this?", "你好。"]
+    lines = [json.dumps({"text": question}, ensure_ascii=False) for question in questions]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines), "utf-8")
+    options = {
+        **{"model": "llava", "url": gateway_url, "endpoint-type": "chat", "tokenizer": checkpoints.path("llava")},
+        **{"custom-dataset-type": "single_turn", "input-file": "questions.jsonl"},
+        **{"dataset-sampling-strategy": "sequential", "request-count": 6, "concurrency": 2},
+        **{"ui": "none", "artifact-dir": "told"},
+    }
+    command = [install("aiperf").with_name("aiperf"), "profile", "--streaming", "--use-server-token-count"]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}  # else no folder is taken
+    done = subprocess.run(command, cwd=tmp_path, env=online, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+    told = json.loads((tmp_path / "told" / "profile_export_aiperf.json").read_text("utf-8"))
+    assert (told["request_count"]["avg"], told["error_summary"], told["was_cancelled"]) == (6, [], False)
+    assert told["time_to_first_token"]["count"] == 6
+    answers = [client.ask(question) for question in questions]
+    assert told["total_usage_prompt_tokens"]["avg"] == 3 * sum(answer.prompt_tokens for answer in answers)
+    assert told["total_usage_completion_tokens"]["avg"] == 3 * sum(answer.completion_tokens for answer in answers)

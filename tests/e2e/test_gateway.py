@@ -125,16 +125,32 @@ def test_a_spoken_question_is_answered_in_writing_and_aloud(sdk, question):
     written = sdk.chat.completions.create(model="llava", messages=messages)
     assert words(written.choices[0].message.content) == words("The circle is red.")
     aloud = {"modalities": ["text", "audio"], "audio": {"voice": "nova", "format": "mp3"}}
-    spoken = sdk.chat.completions.create(model="llava", messages=messages, **aloud).choices[0].message.audio
+    answer = sdk.chat.completions.create(model="llava", messages=messages, **aloud)
+    assert answer.usage == written.usage
+    assert answer.usage.prompt_tokens > answer.usage.prompt_tokens_details.image_tokens > 0
+    spoken = answer.choices[0].message.audio
     assert words(spoken.transcript) == words("The circle is red.")
     again = sdk.audio.transcriptions.create(model="whisper", file=("a.mp3", base64.b64decode(spoken.data)))
     assert words(again.text) == words("The circle is red.")
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_voice_that_there_is_not_is_refused_before_anything_is_thought(sdk, server, stream):
+    thought = metrics(server)["prompt_tokens_total"]
+    aloud = {"modalities": ["text", "audio"], "audio": {"voice": "小美", "format": "pcm16"}}
+    with pytest.raises(openai.BadRequestError, match="voice '小美' is unknown; voices and their languages: ") as caught:
+        sdk.chat.completions.create(**ENDLESS_CHAT, **aloud, stream=stream, extra_body=EXTENSIONS)
+    assert caught.value.param == "audio"
+    assert metrics(server)["prompt_tokens_total"] == thought
+
+
 def test_an_answer_aloud_streams_as_pcm(sdk):
     aloud = {"modalities": ["text", "audio"], "audio": {"voice": "nova", "format": "pcm16"}, "stream": True}
     transcript, sound = "", b""
-    for chunk in sdk.chat.completions.create(model="llava", messages=about(TWO, QUESTION), **aloud):
+    wish = {**aloud, "stream_options": {"include_usage": True}}
+    *chunks, last = sdk.chat.completions.create(model="llava", messages=about(TWO, QUESTION), **wish)
+    assert last.usage == sdk.chat.completions.create(model="llava", messages=about(TWO, QUESTION)).usage
+    for chunk in chunks:
         audio = (chunk.choices[0].delta.model_extra or {}).get("audio") or chunk.choices[0].delta.audio
         audio = audio if isinstance(audio, dict) or audio is None else audio.model_dump()
         transcript += (audio or {}).get("transcript") or ""

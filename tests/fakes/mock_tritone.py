@@ -70,7 +70,8 @@ def reply(index, text, reason=""):
     ms = {f"{stage}_ms": 1.0 for stage in ("hear", "think", "speak", "elapsed")}
     spoken = {name: value for name, value in speech(text).items() if name not in ("voice", "note")}
     told = {"transcript": "What color is it?", "duration": 2.5, "text_output": text, "finish_reason": reason}
-    return {"index": index, "completion_tokens": index + 1, "speech_error": "", **told, **spoken, **ms}
+    counts = {"prompt_tokens": 7, "image_tokens": 3, "completion_tokens": index + 1}
+    return {"index": index, "speech_error": "", **counts, **told, **spoken, **ms}
 
 
 def drawn(count=1):

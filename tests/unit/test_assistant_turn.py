@@ -54,7 +54,8 @@ class Models:
                 reason = "stop" if number == len(self.clauses) - 1 else ""
                 texts = {"text_output": clause, "finish_reason": reason}
                 arrays = {name: np.array([text.encode()], object) for name, text in texts.items()}
-                yield {**arrays, "completion_tokens": np.int32([number + 1])}
+                counts = {"prompt_tokens": 90, "image_tokens": 16, "completion_tokens": number + 1}
+                yield {**arrays, **{name: np.int32([count]) for name, count in counts.items()}}
         except GeneratorExit:
             self.stopped = True
             raise
@@ -83,6 +84,12 @@ def test_the_transcript_comes_first_and_the_clauses_in_order() -> None:
     assert (asked["text_input"], asked["stream_unit"], asked["max_tokens"]) == ("What is it?", "clause", 9)
     assert asked["image_bytes"] == [b"png"]
     assert dict(models.calls)["tts"]["speed"] == np.float32(1.5)
+
+
+def test_what_was_read_and_written_is_told_as_far_as_it_is_known() -> None:
+    rows = answer(Models(["Red, blue, ", "and green."]), text_input="什么颜色？")
+    told = [[row[name] for name in ("prompt_tokens", "image_tokens", "completion_tokens")] for row in rows]
+    assert told == [[0, 0, 0], [90, 16, 1], [90, 16, 1], [90, 16, 2]]
 
 
 def test_what_the_answer_is_to_look_like_reaches_the_language_model() -> None:
@@ -134,6 +141,27 @@ def test_marks_and_code_are_not_spoken_but_written_and_that_is_said() -> None:
     assert models.spoken() == ["Two,", "stars:", "Done."]
     assert [row["speech_error"] for row in rows if row["speech_error"]] == ["not read aloud: a code block"]
     assert not any(row["speech_error"] for row in answer(Models(clauses), text_input="?", modalities=["text"]))
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"voice": "小美"}, "voice '小美' is unknown; voices and their languages: joe (en)"),
+        ({"voice": "joe", "speed": 9.0}, "speed is 9, it must be from 0.25 to 4"),
+    ],
+)
+def test_a_voice_that_there_is_not_is_refused_before_anything_is_heard_or_thought(wish, said) -> None:
+    async def run(models, **inputs):
+        offered = {"voices": [{"name": "joe", "languages": ["en"]}]}
+        assistant = Assistant(models.call, models.call_stream, Limits(2, 60.0), lambda: offered)
+        return [row async for row in assistant.answer(audio_bytes=b"sound", **inputs)]
+
+    models = Models()
+    with pytest.raises(InvalidInput) as caught:
+        asyncio.run(run(models, **wish))
+    assert (str(caught.value), models.calls) == (said, [])
+    assert len(asyncio.run(run(models, **wish, modalities=["text"]))) == 4  # nobody has to speak
+    assert len(asyncio.run(run(models, voice="joe"))) == 4
 
 
 def test_an_answer_in_text_alone_is_not_spoken() -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
-from tritone_client import display
+from tritone_client import display, pictures
 
 
 class FileLike(Protocol):
@@ -178,6 +178,9 @@ class Reply:
     question_duration: float  # of the spoken question, in seconds; 0 for a typed one
     finish_reason: str  # as in Answer
     speech_error: str = ""  # why `speech` is empty, where no voice can speak the answer; or what of it is not read
+    prompt_tokens: int = 0  # as in Answer, as are the two below
+    completion_tokens: int = 0
+    image_tokens: int = 0
 
     def _repr_html_(self) -> str:
         return display.paragraph(self.transcript) + display.paragraph(self.text) + self.speech._repr_html_()
@@ -213,6 +216,9 @@ class ReplyChunk:
     finish_reason: str | None  # None until the last piece
     speech_error: str  # why there is no sound, where no voice can speak the clause; or what of it is not read
     latencies: Latencies
+    prompt_tokens: int = 0  # 0 in the first chunk, as nothing has been thought yet
+    completion_tokens: int = 0  # up to here
+    image_tokens: int = 0  # of the prompt's
 
 
 @dataclass(frozen=True)
@@ -224,8 +230,19 @@ class GeneratedImage:
     seed: int  # gives the same picture again
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the PNG file."""
-        Path(path).write_bytes(self.png)
+        """Write the file, of the format that its name says: .png, .jpg, .jpeg or .webp.
+
+        Raises: InvalidInput: another name.
+        """
+        Path(path).write_bytes(pictures.encoded(self.png, self.format_of(path)))
+
+    @staticmethod
+    def format_of(path: str | os.PathLike[str]) -> str:
+        """The format that `save` would write, by Pillow's name.
+
+        Raises: InvalidInput: the file's name says none.
+        """
+        return pictures.format_of(path)
 
     def _repr_png_(self) -> bytes:
         return self.png

@@ -37,7 +37,6 @@ TYPES = {
     503: "server_error",
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
-LISTS = ("input", "documents")  # fields whose items are numbered in the server's sentences as they are here
 NO_RETRY = {"x-should-retry": "false"}
 WAIT_S = 1.0  # when to come again, where the server does not say
 _FIRST_WORD = re.compile(r"(?:in ensemble '[^']*', )?['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
@@ -107,7 +106,12 @@ def try_again(message: str, after_s: float, code: str) -> ApiError:
 
 
 def of_the_server(error: tritone_client.Error, params: Mapping[str, str]) -> ApiError:
-    """What a caller is told of an error of the server; `params` are the fields by the server's own names."""
+    """What a caller is told of an error of the server.
+
+    Args:
+        params: the caller's fields by the server's own names; one that ends in [] has its items numbered in the
+            server's sentences as the caller has them.
+    """
     message = str(error)
     match error:
         case tritone_client.InvalidInput():
@@ -134,7 +138,8 @@ def _param(message: str, params: Mapping[str, str]) -> str | None:
     found = _FIRST_WORD.match(message)
     if found is None or (name := params.get(found[1])) is None:
         return None
-    return f"{name}[{found[2]}]" if found[2] and name in LISTS else name
+    field = name.removesuffix("[]")
+    return f"{field}[{found[2]}]" if found[2] and field != name else field
 
 
 @contextlib.contextmanager

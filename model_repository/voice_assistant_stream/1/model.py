@@ -1,6 +1,6 @@
 """The voice assistant, streaming: the answer clause by clause, aloud. The turn itself is tritone/assistant.py."""
 
-from tritone import serving
+from tritone import pulse, serving
 from tritone.serving import bls, estimates
 
 
@@ -18,8 +18,11 @@ class TritonPythonModel:
         self.triton = serving.Model(args)
         settings = self.triton.settings(Settings)
         self.triton.open_door(settings, estimates.seconds_of_sound)
-        self.assistant = Assistant(bls.call, bls.call_stream, settings.part(Limits))
+        self.assistant = Assistant(bls.call, bls.call_stream, settings.part(Limits), self._voices)
         self.triton.tell()
+
+    def _voices(self):
+        return pulse.facts(self.triton.heart.where).get("tts")
 
     def execute(self, requests):
         self.triton.stream(requests, self.assistant.answer)

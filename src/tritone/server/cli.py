@@ -61,7 +61,7 @@ def main() -> None:
 @app.command()
 def serve(
     models: Annotated[
-        str, typer.Option(help="Models to load, comma-separated, with all they need.", show_default="all")
+        str, typer.Option(help="Models to load, comma-separated, with all they need, and catalog.", show_default="all")
     ] = "",
     device: Annotated[Device, typer.Option(help="auto takes a GPU if one is visible.")] = "auto",
     config_name: Annotated[

@@ -13,6 +13,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+ALWAYS = ("catalog",)  # a gateway and clients ask it what there is
 KIND_GPU = model_config_pb2.ModelInstanceGroup.KIND_GPU
 
 
@@ -114,10 +115,14 @@ def parse(file: Path) -> Any:
 def select(models: Mapping[str, Model], names: Sequence[str]) -> list[Model]:
     """The named models and everything they need, children first; all models if no name is given.
 
+    What says what is served (ALWAYS) is among them, named or not.
+
+
     Raises: CannotStart: a name that is in no repository, or a model without a version or its code.
     """
     chosen: dict[str, Model] = {}
-    for name in names or sorted(models):
+    always = [name for name in ALWAYS if name in models]
+    for name in [*names, *always] if names else sorted(models):
         if name not in models:
             raise CannotStart(f"there is no model '{name}'; there are {', '.join(sorted(models)) or 'none'}")
         _choose(models, name, chosen, ())

@@ -40,6 +40,8 @@ def test_pictures_come_with_their_pixels_files_and_seeds(client, tmp_path):
     assert generated.image is generated.images[0]
     generated.image.save(tmp_path / "one.png")
     assert (tmp_path / "one.png").read_bytes() == b"\x89PNG one"
+    with pytest.raises(InvalidInput, match=r"圆\.gif must end in one of \.png, \.jpg, \.jpeg, \.webp"):
+        generated.image.save("圆.gif")
 
 
 def test_a_picture_and_a_mask_are_sent_as_files(client):

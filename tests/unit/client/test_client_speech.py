@@ -19,7 +19,8 @@ TURN = [
         **{"word": ["red."], "word_start": [0.6], "word_end": [1.0]},
     },
 ]
-COMMON = {"duration": 1.5, "completion_tokens": 3, "sampling_rate": 22_050, "audio_wav": WAV, "speech_error": "", **MS}
+COUNTS = {"prompt_tokens": 90, "image_tokens": 16, "completion_tokens": 3}
+COMMON = {"duration": 1.5, "sampling_rate": 22_050, "audio_wav": WAV, "speech_error": "", **COUNTS, **MS}
 
 
 def turn() -> list[dict]:
@@ -35,6 +36,7 @@ def test_a_turn_comes_as_transcript_and_clauses_with_their_words(client_of):
     assert second.speech.audio.tolist() == np.float32([0.1, 0.2]).tolist()
     assert second.speech.words[1] == Word("is,", pytest.approx(0.2), 0.5)
     assert (last.finish_reason, last.latencies.speak) == ("stop", 100.0)
+    assert (last.prompt_tokens, last.image_tokens, last.completion_tokens) == (90, 16, 3)
 
 
 def test_a_silent_answer_is_asked_for(client_of):

@@ -259,7 +259,7 @@ def test_converse_by_voice_reads_transcript_answer_and_speech(client_of):
         "finish_reason": "stop",
         "audio_wav": WAV,
         **WORDS,
-        "speech_error": "",
+        **{"speech_error": "", "prompt_tokens": 90, "image_tokens": 16, "completion_tokens": 3},
     }
     client, requests = client_of(reply_outputs)
     reply = client.converse(b"question", b"png", voice="joe", speed=1.5, max_tokens=4)
@@ -271,6 +271,7 @@ def test_converse_by_voice_reads_transcript_answer_and_speech(client_of):
         "max_tokens": [4],
     }
     assert (reply.transcript, reply.text, reply.question_duration) == ("What color?", "Red.", 1.5)
+    assert (reply.prompt_tokens, reply.image_tokens, reply.completion_tokens) == (90, 16, 3)
     assert reply.speech.sampling_rate == 22_050
     assert reply.speech.audio.tolist() == [0.0, 0.5, -0.5, 0.25]
     assert [word.text for word in reply.speech.words] == ["It", "is."]

@@ -10,13 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from tritone_client import AsyncClient, MockTransport
-from tritone_gateway import cli
+from tritone_gateway import background, cli
 from tritone_gateway.cli import app
 from tritone_gateway.door.access import RefusesToStart, may_start
 from tritone_gateway.door.keys import KeyFile, KeysUnreadable
 from tritone_gateway.settings import Limits, Settings
 
 CHAT = {"model": "llava", "messages": [{"role": "user", "content": "?"}]}
+ALOUD = {"modalities": ["text", "audio"], "audio": {"voice": "alloy", "format": "mp3"}}
 SPEECH = {"model": "tts", "voice": "alloy", "input": "Hello."}
 PICTURE = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
 
@@ -77,12 +78,47 @@ def test_a_file_that_is_none_is_named(file):
         file.keys()
 
 
-def test_a_file_of_keys_that_breaks_lets_nobody_in(serve, file):
+NOT_A_HASH = '{"keys": [{"name": "安", "sha256": "é", "created": "2026-01-01T00:00:00Z"}]}'
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("broken", "is no file of keys"), (NOT_A_HASH, "keys.0.sha256"), (None, "cannot be read")]
+)
+def test_while_a_file_of_keys_is_broken_those_that_it_had_stay_in_force(serve, file, caplog, content, said):
     secret = file.add("ann")
-    gateway = serve(keys=file.path)
-    file.path.write_text("broken")
-    answer = gateway.http.get("/v1/models", headers=bearer(secret))
-    assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+    http = serve(keys=file.path).http
+    whole = file.path.read_bytes()
+
+    def asked():
+        return [http.get("/v1/models", headers=bearer(each)).status_code for each in (secret, "sk-tritone-other")]
+
+    def broken():
+        file.path.unlink() if content is None else file.path.write_text(content, "utf-8")
+        return asked() + asked()
+
+    assert broken() == [200, 401] * 2
+    logged = [record.getMessage() for record in caplog.records if record.name == "tritone_gateway"]
+    assert len(logged) == 1
+    assert str(file.path) in logged[0]
+    assert said in logged[0]
+    assert "the 1 keys that it had before stay in force" in logged[0]
+    file.path.write_bytes(whole)
+    file.add("bob")
+    file.remove("ann")
+    assert asked() == [401, 401]
+    assert broken() == [401, 401] * 2
+    assert len([record for record in caplog.records if record.name == "tritone_gateway"]) == 2
+
+
+@pytest.mark.parametrize("name", ["", " ", "ann\nbob", "\x1b[2J", "a\u202eb", "a\udcff"])
+def test_a_name_that_cannot_be_shown_is_refused(file, name):
+    refused = CliRunner().invoke(app, ["keys", "add", "--file", str(file.path), "--", name])
+    assert (refused.exit_code, refused.stdout, file.path.exists()) == (2, "", False)
+    assert f"a key's name is {name!r}, must be visible" in refused.stderr
+    file.add("安娜 B.")
+    file.path.write_text(file.path.read_text("utf-8").replace("安娜 B.", "\\u001b[2J"), "utf-8")
+    with pytest.raises(KeysUnreadable, match=r"keys\.0\.name: .*must be visible"):
+        file.keys()
 
 
 def test_requests_over_the_limit_are_told_when_to_come_again(serve, file):
@@ -110,6 +146,8 @@ def test_one_key_does_not_use_up_anothers_share(serve, file):
     [
         (Limits(tokens=10), "chat/completions", CHAT, "10 tokens"),
         (Limits(tokens=10), "chat/completions", {**CHAT, "stream": True}, "10 tokens"),
+        (Limits(tokens=9), "chat/completions", {**CHAT, **ALOUD}, "9 tokens"),
+        (Limits(audio_seconds=1), "chat/completions", {**CHAT, **ALOUD}, "1 audio seconds"),
         (Limits(pictures=1), "embeddings", {"model": "clip", "input": PICTURE}, "1 pictures"),
         (Limits(pictures=1), "images/generations", {"prompt": "a"}, "1 pictures"),
         (
@@ -185,6 +223,15 @@ def test_the_command_refuses_to_serve_everybody_by_accident():
     refused = CliRunner().invoke(app, ["--host", "0.0.0.0", "--port", "0"])
     assert refused.exit_code == 2
     assert "0.0.0.0 can be reached by others" in refused.stderr
+
+
+def test_a_gateway_in_the_background_is_ready_or_says_that_it_is_not():
+    with background.serve("127.0.0.1:9") as gateway:
+        assert gateway.said[0].startswith("open on this machine alone")
+        assert httpx.get(f"{gateway.url}/health").json() == {"status": "ok"}
+    assert gateway.process.poll() is not None
+    with pytest.raises(background.DidNotStart, match="exit code 2"), background.serve("127.0.0.1:9", "--host=0.0.0.0"):
+        pass
 
 
 def test_a_secret_is_compared_with_every_hash_in_the_same_way(file, monkeypatch):

@@ -274,6 +274,17 @@ def test_an_answer_aloud_streams_each_clause_words_first(gateway):
     assert gateway.asked.text("voice") == "joe"
 
 
+def test_an_answer_aloud_counts_the_tokens_of_its_words(gateway):
+    whole = gateway.sdk.chat.completions.create(model=MODEL, messages=ASKED, **ALOUD).usage
+    assert (whole.prompt_tokens, whole.completion_tokens, whole.total_tokens) == (7, 2, 9)
+    seen, written = whole.prompt_tokens_details, whole.completion_tokens_details
+    assert (seen.image_tokens, seen.text_tokens, seen.audio_tokens, written.audio_tokens) == (3, 4, 0, 0)
+    wish = {**ALOUD, "audio": {"voice": "joe", "format": "pcm16"}, "stream_options": {"include_usage": True}}
+    *chunks, last = gateway.sdk.chat.completions.create(model=MODEL, messages=ASKED, stream=True, **wish)
+    assert (last.choices, last.usage) == ([], whole)
+    assert [chunk.usage for chunk in chunks] == [None] * len(chunks)
+
+
 def test_an_answer_that_no_voice_can_speak_is_no_success(serve):
     def silent(request):
         return [{**row, "audio": [], "speech_error": "no voice can read 'ж'"} for row in answers(request)]

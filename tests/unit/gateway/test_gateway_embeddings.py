@@ -92,6 +92,13 @@ def test_a_text_that_would_be_cut_is_refused_unless_its_beginning_is_wanted(serv
     assert "77 tokens" in answer.json()["error"]["message"]
     answer = http.post("/v1/embeddings", json={"model": "clip", "input": ["a", "long"], "truncate": True})
     assert len(answer.json()["data"]) == 2
+    for wish, place in (({"query": "a", "documents": ["红", "long"]}, "documents[1]"), ({"query": "long"}, "query")):
+        wish = {"documents": ["红"], **wish}
+        error = http.post("/v1/rank", json=wish).json()["error"]
+        said = f"{place} is longer than the 77 tokens that the model reads; with truncate true its beginning counts"
+        assert (error["param"], error["code"], error["message"]) == (place, "context_length_exceeded", said)
+        ranked = http.post("/v1/rank", json={**wish, "truncate": True}).json()["results"]
+        assert len(ranked) == len(wish["documents"])
 
 
 def test_an_item_that_the_server_cannot_read_is_named_by_its_place(serve):
@@ -100,8 +107,11 @@ def test_an_item_that_the_server_cannot_read_is_named_by_its_place(serve):
             raise InvalidInput("the picture is broken")
         return answers(request)
 
-    answer = serve(broken).http.post("/v1/embeddings", json={"model": "clip", "input": ["a", RED]})
+    http = serve(broken).http
+    answer = http.post("/v1/embeddings", json={"model": "clip", "input": ["a", RED]})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input[1]")
+    answer = http.post("/v1/rank", json={"query": {"image": RED}, "documents": ["a"]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "query")
 
 
 def test_another_model_has_no_embeddings(gateway):

@@ -84,6 +84,12 @@ class TestSelection:
             "decoder", "whisper", "transcribe", "tts", "assistant",
         ]  # fmt: skip
 
+    def test_what_says_what_there_is_is_always_there(self, models, tmp_path):
+        write(tmp_path, "catalog")
+        models = repository.read([tmp_path], "cpu")
+        assert names(repository.select(models, ["whisper"])) == ["whisper", "catalog"]
+        assert names(repository.select(models, ["catalog"])) == ["catalog"]
+
     def test_an_unknown_name_is_refused_with_the_known_ones(self, models):
         with pytest.raises(CannotStart, match=r"no model 'whisperer'; there are assistant, decoder, .*whisper"):
             repository.select(models, ["whisperer"])

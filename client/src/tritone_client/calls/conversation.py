@@ -122,8 +122,16 @@ def _counts(outputs: Outputs) -> tuple[int, int]:
 def _figures(outputs: Outputs) -> dict[str, Any]:
     """What servers before 0.2 do not tell."""
     told = text_of(outputs, "logprobs_content") if "logprobs_content" in outputs else ""
-    images = int(outputs["image_tokens"][0, 0]) if "image_tokens" in outputs else 0
-    return {"image_tokens": images, "logprobs": tuple(json.loads(told or "[]"))}
+    return {"image_tokens": _image_tokens(outputs), "logprobs": tuple(json.loads(told or "[]"))}
+
+
+def _image_tokens(outputs: Outputs) -> int:
+    return int(outputs["image_tokens"][0, 0]) if "image_tokens" in outputs else 0
+
+
+def _usage(outputs: Outputs) -> dict[str, int]:
+    read, written = _counts(outputs)
+    return {"prompt_tokens": read, "completion_tokens": written, "image_tokens": _image_tokens(outputs)}
 
 
 def _reply(outputs: Outputs) -> Reply:
@@ -134,6 +142,7 @@ def _reply(outputs: Outputs) -> Reply:
         question_duration=float(outputs["duration"][0, 0]),
         finish_reason=text_of(outputs, "finish_reason"),
         speech_error=text_of(outputs, "speech_error"),
+        **_usage(outputs),
     )
 
 
@@ -148,4 +157,5 @@ def _reply_chunk(outputs: Outputs) -> ReplyChunk:
         finish_reason=text_of(outputs, "finish_reason") or None,
         speech_error=text_of(outputs, "speech_error"),
         latencies=Latencies(*(float(outputs[f"{stage}_ms"][0, 0]) for stage in ("hear", "think", "speak", "elapsed"))),
+        **_usage(outputs),
     )

@@ -87,14 +87,14 @@ _CHAT_INPUTS = (
     Tensor("response_format", "BYTES", optional=True),
 )
 _LOGPROBS_INPUTS = (Tensor("logprobs", "BOOL", optional=True), Tensor("top_logprobs", "INT32", optional=True))
-_CHAT_OUTPUTS = (
+_ANSWER_OUTPUTS = (
     Tensor("text_output", "BYTES"),
     Tensor("finish_reason", "BYTES"),
     Tensor("prompt_tokens", "INT32"),
     Tensor("image_tokens", "INT32"),
     Tensor("completion_tokens", "INT32"),
-    Tensor("logprobs_content", "BYTES"),
 )
+_CHAT_OUTPUTS = (*_ANSWER_OUTPUTS, Tensor("logprobs_content", "BYTES"))
 
 _HEARING_INPUTS = (
     Tensor("language", "BYTES", optional=True),
@@ -182,8 +182,7 @@ VOICE_ASSISTANT = Model(
     outputs=(
         Tensor("transcript", "BYTES"),
         Tensor("duration", "FP32"),
-        Tensor("text_output", "BYTES"),
-        Tensor("finish_reason", "BYTES"),
+        *_ANSWER_OUTPUTS,
         Tensor("audio_wav", "BYTES"),
         *_WORDS,
         Tensor("speech_error", "BYTES"),
@@ -203,9 +202,7 @@ VOICE_ASSISTANT_STREAM = Model(
         Tensor("index", "INT32"),
         Tensor("transcript", "BYTES"),
         Tensor("duration", "FP32"),
-        Tensor("text_output", "BYTES"),
-        Tensor("finish_reason", "BYTES"),
-        Tensor("completion_tokens", "INT32"),
+        *_ANSWER_OUTPUTS,
         Tensor("audio", "FP32", (-1,)),
         Tensor("sampling_rate", "INT32"),
         Tensor("audio_wav", "BYTES"),

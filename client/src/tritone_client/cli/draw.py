@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from tritone_client import GeneratedImages, InvalidInput
+from tritone_client import GeneratedImage, GeneratedImages, InvalidInput
 from tritone_client.cli import options
 from tritone_client.cli.session import Session, session
 from tritone_client.cli.streams import DASH, Input, is_stdout, writable, write
@@ -51,7 +51,7 @@ def draw(
 ) -> None:
     """Draw pictures of what is described.
 
-    tritone draw "a red circle" -o circle.png
+    tritone draw "a red circle" -o circle.png (or .jpg, .webp)
     """
     with session(context, server, timeout, as_json) as run:
         _check(run, output, count)
@@ -74,7 +74,10 @@ def draw(
         drawn = _drawn(run, stdin.text(prompt), wishes)
         files = _files(output, count)
         for file, picture in zip(files, drawn.images, strict=False):
-            write(file, picture.png)
+            if is_stdout(file):
+                write(file, picture.png)
+            else:
+                picture.save(file)
         _tell(run, drawn, files, show)
 
 
@@ -85,6 +88,8 @@ def _check(run: Session, output: Path | None, count: int) -> None:
     if is_stdout(output) and count > 1:
         raise InvalidInput(f"--count is {count}, but standard output takes 1 picture: name a file by -o circle.png")
     writable(output, on_stdout=run.as_json)
+    if output is not None and not is_stdout(output):
+        GeneratedImage.format_of(output)
 
 
 def _drawn(run: Session, prompt: str, wishes: dict[str, Any]) -> GeneratedImages:

@@ -1,11 +1,12 @@
 """`tritone search`: the pictures of a folder that go best with words or with another picture."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tritone_client import ImageIndex, InvalidInput
+from tritone_client import ImageIndex, InvalidInput, TextTruncated
 from tritone_client.cli import options
 from tritone_client.cli.session import Session, session
 from tritone_client.cli.streams import Input
@@ -32,7 +33,11 @@ def search(
         words = Input().text(query)
         pictures = _pictures(run, folder, index, rebuild)
         run.waiting("searching")
-        found = pictures.search(run.client, Path(words) if _is_file(words) else words, count)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", TextTruncated)
+            found = pictures.search(run.client, Path(words) if _is_file(words) else words, count)
+        for warning in warned:
+            run.note(f"tritone: {warning.message}")
         matches = [{"score": match.score, "file": str(match.candidate)} for match in found]
         if as_json:
             run.record({"query": words, "matches": matches, "skipped": pictures.skipped})

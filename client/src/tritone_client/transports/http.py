@@ -15,6 +15,7 @@ from tritone_client.exceptions import Cancelled, Error, Refusal, RequestTimedOut
 from tritone_client.transports.access import Access, Address
 from tritone_client.transports.http_wire import (
     EventReader,
+    is_openai,
     read_event,
     read_failure,
     read_infer,
@@ -207,9 +208,10 @@ def _readiness(model: str | None) -> str:
 def _is_ready(model: str | None, response: httpx.Response) -> bool:
     """Whether it says so.
 
-    Raises: Error: it says that this caller may not know.
+    Raises: Error: it says that this caller may not know, or it is no Triton server.
     """
-    if response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+    refused = response.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN)
+    if refused or (response.is_error and is_openai(response.content)):
         raise read_failure(response.status_code, response.content, model, None)
     return response.status_code == httpx.codes.OK
 

@@ -20,10 +20,14 @@ from tritonclient.utils import (
 
 from tritone_client.calls.call import Outputs, Request
 from tritone_client.calls.models import MODELS, NUMBERS, Tensor
-from tritone_client.exceptions import Error, InferenceFailed
+from tritone_client.exceptions import Error, InferenceFailed, InvalidInput
 from tritone_client.transports.errors import error_of, map_bare_error, map_http_error
 
 HEADER_LENGTH = "inference-header-content-length"
+OPENAI = (
+    "this address speaks OpenAI's API, as `tritone gateway` does, and not Triton's: name the Triton server behind it, "
+    "such as localhost:8001, or come with an OpenAI client and <address>/v1"
+)
 # Tensors that are files, by the ends of their names: base64 where they stand in JSON.
 FILES = ("_bytes", "_wav", "_png")
 
@@ -90,11 +94,24 @@ def read_event(request: Request, data: str) -> Outputs:
 
 def read_failure(status: int, body: bytes, model: str | None, request_id: str | None) -> Error:
     """The error of a response that is none of success; the one of `generate_stream` is an event even then."""
+    said = _error_in(body)
+    if isinstance(said, dict):
+        return InvalidInput(OPENAI, model=model, request_id=request_id)
+    return error_of(*map_http_error(status, said), model, request_id)
+
+
+def is_openai(body: bytes) -> bool:
+    """Whether an error is one of OpenAI's API, where Triton's was expected."""
+    return isinstance(_error_in(body), dict)
+
+
+def _error_in(body: bytes) -> str | dict[str, Any]:
+    """Triton's sentence, or what OpenAI's API has in its place; "" of what stands before either."""
     try:
-        message = str(json.loads(body.strip().removeprefix(b"data:"))["error"])
-    except (KeyError, TypeError, ValueError):  # not Triton, but a proxy before it
-        message = ""
-    return error_of(*map_http_error(status, message), model, request_id)
+        said = json.loads(body.strip().removeprefix(b"data:"))["error"]
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return said if isinstance(said, dict) else str(said)
 
 
 class EventReader:

@@ -12,7 +12,7 @@ from tritone_client.calls import catalog
 from tritone_client.calls.call import Batch, Call, Outputs, Request
 from tritone_client.calls.models import MODELS
 from tritone_client.calls.options import Sending
-from tritone_client.exceptions import Error, ModelNotReady, ServerUnavailable
+from tritone_client.exceptions import Error, InvalidInput, ModelNotReady, ServerUnavailable
 from tritone_client.media import off_the_loop
 from tritone_client.transports.access import Connecting
 from tritone_client.transports.opening import open_async_transport
@@ -136,6 +136,8 @@ class AsyncConnection(Settings):
         """What keeps the server or the model from being ready; None if it is."""
         try:
             ready = await self._transport.ais_ready(model, timeout_s)
+        except InvalidInput:  # no Triton server: waiting will not help
+            raise
         except Error as error:
             return str(error)
         return None if ready else "it answers, but is not ready"

@@ -84,6 +84,8 @@ class Access:
         self._default = settings.limits
         self._keys = KeyFile(settings.keys) if settings.keys and not settings.open else None
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        if self._keys:
+            self._keys.in_force()  # read now: these stay in force if the file breaks before the first request
 
     @property
     def is_open(self) -> bool:

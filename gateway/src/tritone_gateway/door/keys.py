@@ -5,16 +5,19 @@ A key is 32 random bytes, so a plain SHA-256 of it cannot be guessed back; a slo
 
 import hashlib
 import hmac
+import logging
 import os
 import secrets
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from tritone_gateway.settings import Limits
 
+log = logging.getLogger("tritone_gateway")
 PREFIX = "sk-tritone-"
 
 
@@ -22,13 +25,20 @@ class KeysUnreadable(Exception):
     """The file of keys is missing, or is none; the message says which and where."""
 
 
+def _shown(name: str) -> str:
+    """A name that a terminal and a log can show as it is; raises ValueError."""
+    if not name.strip() or not name.isprintable():
+        raise ValueError(f"a key's name is {name!r}, must be visible characters and spaces")
+    return name
+
+
 class Key(BaseModel):
     """One key, without itself."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    sha256: str
+    name: Annotated[str, AfterValidator(_shown)]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     created: datetime
     limits: Limits | None = None  # None: those of the settings
 
@@ -52,6 +62,7 @@ class KeyFile:
         self.path = path
         self._seen: tuple[int, int, int] | None = None
         self._keys: list[Key] = []
+        self._fault = ""  # of the file, as it was last said
 
     def keys(self) -> list[Key]:
         """All keys.
@@ -72,10 +83,21 @@ class KeyFile:
             raise KeysUnreadable(f"{self.path} is no file of keys: {place}: {fault['msg']}") from None
         return self._keys
 
+    def in_force(self) -> list[Key]:
+        """All keys; while the file is broken or away those that it had before, which the log says once."""
+        try:
+            keys, self._fault = self.keys(), ""
+        except KeysUnreadable as error:
+            keys, fault = self._keys, str(error)
+            if fault != self._fault:
+                log.error("%s; the %d keys that it had before stay in force", fault, len(keys))
+            self._fault = fault
+        return keys
+
     def find(self, secret: str) -> Key | None:
         """The key, compared with every hash in the same time whether or not it is there."""
         digest, found = hash_of(secret), None
-        for key in self.keys():
+        for key in self.in_force():
             if hmac.compare_digest(digest, key.sha256):
                 found = key
         return found
@@ -83,8 +105,9 @@ class KeyFile:
     def add(self, name: str, limits: Limits | None = None) -> str:
         """A new key, to be shown once.
 
-        Raises: ValueError: the name is taken. KeysUnreadable.
+        Raises: ValueError: the name is taken, or cannot be shown. KeysUnreadable.
         """
+        _shown(name)
         known = self.keys() if self.path.exists() else []
         if any(key.name == name for key in known):
             raise ValueError(f"there is a key named {name!r} already: remove it first")

@@ -9,17 +9,15 @@ from openai.types import CreateEmbeddingResponse, Embedding
 from openai.types.create_embedding_response import Usage
 from pydantic import Field
 
-import tritone_client
 from tritone_gateway.context import Here
 from tritone_gateway.description import answers
-from tritone_gateway.endpoints.items import items_of, pictures_in
-from tritone_gateway.errors import invalid, named
+from tritone_gateway.endpoints.items import items_of, pictures_in, vectors_of
+from tritone_gateway.errors import invalid
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.requests import ApiRequest
 
 router = APIRouter()
 MOST = 2048  # inputs of a request, as OpenAI has it
-PARAMS = dict.fromkeys(("items", "text", "image_bytes"), "input")
 Vector = npt.NDArray[np.float32]
 
 
@@ -40,9 +38,8 @@ async def create(request: EmbeddingsRequest, here: Here) -> Response:
     await here.caller.check("tokens")
     items = items_of(request.input, "input", MOST)
     await here.take_pictures(pictures_in(items), "shown")
-    with named(PARAMS):
-        found = await here.client.embed_each(items, **here.delivery)
-    _refuse_cut(found, request)
+    listed = isinstance(request.input, list)
+    found = await vectors_of(items, "input", here, listed=listed, truncate=request.truncate)
     vectors, tokens = [each.vector for each in found], sum(each.token_count for each in found)
     if request.dimensions not in (None, len(vectors[0])):
         raise invalid(f"dimensions is {request.dimensions}, the model has {len(vectors[0])}", "dimensions")
@@ -55,16 +52,6 @@ async def create(request: EmbeddingsRequest, here: Here) -> Response:
     )
     # The type says numbers; base64, which the SDK asks for unless told, is text in their place.
     return Response(answer.model_dump_json(warnings=False), media_type="application/json")
-
-
-def _refuse_cut(found: list[tritone_client.Embedding], request: EmbeddingsRequest) -> None:
-    """Raises: ApiError: 400: the vector of a text is that of its beginning, unless that was asked for."""
-    cut = [index for index, each in enumerate(found) if each.truncated]
-    if cut and not request.truncate:
-        place = f"input[{cut[0]}]" if isinstance(request.input, list) else "input"
-        read = found[cut[0]].token_count
-        said = f"{place} is longer than the {read} tokens that the model reads; with truncate true its beginning counts"
-        raise invalid(said, place, "context_length_exceeded")
 
 
 def _embedding(index: int, vector: Vector, encoding: str) -> Embedding:

@@ -10,12 +10,14 @@ router = APIRouter()
 
 
 @router.get("/health")
+@router.head("/health", include_in_schema=False)  # balancers ask so
 async def health() -> dict[str, str]:
     """The gateway lives."""
     return {"status": "ok"}
 
 
 @router.get("/ready")
+@router.head("/ready", include_in_schema=False)
 async def ready(request: Request) -> JSONResponse:
     """The gateway and the server behind it can be asked."""
     there = await request.app.state.client.is_ready()

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from tritone_gateway.errors import invalid
+from tritone_client import Embedding, InvalidInput
+from tritone_gateway.context import Context
+from tritone_gateway.errors import invalid, named
 from tritone_gateway.media.inline import of_base64, of_data_url
 
 SPELLINGS = (
@@ -41,6 +43,28 @@ def items_of(values: Any, place: str, most: int) -> list[Item]:
     if all(isinstance(each, int) for each in values):
         return [item_of(values, place)]
     return [item_of(value, f"{place}[{index}]") for index, value in enumerate(values)]
+
+
+async def vectors_of(items: list[Item], place: str, here: Context, *, listed: bool, truncate: bool) -> list[Embedding]:
+    """The vectors of items that stand at a place of the body: a list of them, or one.
+
+    Raises: ApiError: 400, by the item's place: it cannot be read, or is a text longer than the model reads, whose
+        vector would be that of its beginning, and `truncate` does not ask for that.
+    """
+    with named({"items": f"{place}[]"}):
+        try:
+            found = await here.client.embed_each(items, **here.delivery)
+        except InvalidInput as error:
+            if len(items) > 1:
+                raise  # the client says which
+            raise invalid(str(error), f"{place}[0]" if listed else place) from error
+    cut = [index for index, each in enumerate(found) if each.truncated]
+    if cut and not truncate:
+        where = f"{place}[{cut[0]}]" if listed else place
+        read = found[cut[0]].token_count
+        said = f"{where} is longer than the {read} tokens that the model reads; with truncate true its beginning counts"
+        raise invalid(said, where, "context_length_exceeded")
+    return found
 
 
 def pictures_in(items: list[Item]) -> int:

@@ -6,16 +6,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from tritone_gateway.context import Here
-from tritone_gateway.endpoints.items import item_of, items_of, pictures_in
-from tritone_gateway.errors import named
+from tritone_gateway.endpoints.items import item_of, items_of, pictures_in, vectors_of
 from tritone_gateway.requests import ApiRequest
 
 router = APIRouter()
 MOST = 1024  # documents of a request
-PARAMS = {
-    "candidates": "documents",
-    "the": "query",  # the query: ...
-}
 
 
 class RankRequest(ApiRequest):
@@ -25,6 +20,7 @@ class RankRequest(ApiRequest):
     query: str | dict[str, Any]
     documents: list[Any]
     top_n: int | None = Field(None, ge=1)
+    truncate: bool = False  # of a text that is too long, the beginning
 
 
 class Result(BaseModel):
@@ -46,10 +42,14 @@ class RankResponse(BaseModel):
 async def rank(request: RankRequest, here: Here) -> RankResponse:
     """Texts against pictures, pictures against texts, or like against like."""
     here.catalogue.named(request.model, "clip")
+    await here.caller.check("tokens")
     query = item_of(request.query, "query")
     documents = items_of(request.documents, "documents", MOST)
     await here.take_pictures(pictures_in([query, *documents]), "shown")
-    with named(PARAMS):
-        matches = await here.client.rank(query, documents, **here.delivery)
-    results = [Result(index=match.index, relevance_score=match.score) for match in matches[: request.top_n]]
+    [asked] = await vectors_of([query], "query", here, listed=False, truncate=request.truncate)
+    found = await vectors_of(documents, "documents", here, listed=True, truncate=request.truncate)
+    await here.used_tokens(sum(each.token_count for each in (asked, *found)), 0)
+    scores = [float(each.vector @ asked.vector) for each in found]
+    best = sorted(range(len(scores)), key=lambda index: -scores[index])  # equals keep their order
+    results = [Result(index=index, relevance_score=scores[index]) for index in best[: request.top_n]]
     return RankResponse(model=request.model, results=results)

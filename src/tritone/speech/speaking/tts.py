@@ -21,9 +21,17 @@ from tritone.media.audio import SAMPLING_RATE, at_tempo, resample
 from tritone.speech.reading import clauses, markdown
 from tritone.speech.reading.normalization import Word, read
 from tritone.speech.reading.scripts import is_han, language_by_script, readable_scripts, script_of
-from tritone.speech.speaking.voice import Engine, Sound
+from tritone.speech.speaking.voice import (
+    CITED,
+    MAX_SPEED,
+    MIN_SPEED,
+    Engine,
+    Sound,
+    check_known,
+    check_speed,
+    offer,
+)
 
-MIN_SPEED, MAX_SPEED = 0.25, 4.0
 SLOWEST, FASTEST = 0.5, 2.0  # that a voice speaks: beyond, VITS slurs or swallows phonemes, and its sound is stretched
 
 # Loudness: every clause has the same power where there is speech.
@@ -37,10 +45,7 @@ LEAD_S, TAIL_S, FADE_S = 0.03, 0.08, 0.005  # kept before and behind the speech 
 
 # How long speech lasts, for admission: about what Piper's Joe and espeak-ng take at normal speed.
 SECONDS_A_LETTER, SECONDS_A_SYLLABLE, SECONDS_A_DIGIT = 0.065, 0.22, 0.35
-CITED = 40  # characters of the caller's words in an error
 WARMED = 2  # languages of a voice that are spoken once while it loads
-LISTED = 6  # languages of a voice that an error names; where there are more, it says how many
-LANGUAGE_LIST = "docs/languages.md"
 
 
 @dataclass(frozen=True)
@@ -152,8 +157,7 @@ class Speaker:
         """
         if len(text) > self._max_characters:
             raise InvalidInput(f"text has {len(text):,} characters, the limit is {self._max_characters:,}")
-        if not MIN_SPEED <= speed <= MAX_SPEED:  # NaN fails too
-            raise InvalidInput(f"speed is {speed:g}, it must be from {MIN_SPEED:g} to {MAX_SPEED:g}")
+        check_speed(speed)
         plain = markdown.plain(text)
         wished, guessed = primary(language), language_by_script(plain.text)
         engine = self._engine(plain.text, voice, wished, guessed)
@@ -188,9 +192,8 @@ class Speaker:
 
     def _engine(self, text: str, voice: str, wished: str, guessed: str) -> Engine:
         """The first voice that is as wished and can read the text."""
+        check_known(voice, [engine.voice for engine in self._engines])
         known = [engine for engine in self._engines if voice in ("", engine.voice.name)]
-        if not known:
-            raise InvalidInput(f"voice {voice[:CITED]!r} is unknown; {self._offer()}")
         fitting = [engine for engine in known if not wished or wished in engine.voice.languages]
         if not fitting:
             by = f" by voice {voice[:CITED]!r}" if voice else ""
@@ -206,14 +209,7 @@ class Speaker:
         return able[0]
 
     def _offer(self) -> str:
-        voices = [f"{engine.voice.name} ({_listed(engine.voice.languages)})" for engine in self._engines]
-        return f"voices and their languages: {'; '.join(voices)}"
-
-
-def _listed(languages: Sequence[str]) -> str:
-    if len(languages) > LISTED:
-        return f"{len(languages)} languages, listed in {LANGUAGE_LIST}"
-    return ", ".join(languages)
+        return offer([engine.voice for engine in self._engines])
 
 
 def _prepared(engine: Engine, words: Sequence[str], language: str) -> Any | None:

@@ -1,6 +1,7 @@
 """`tritone draw` and `search`, and `models`."""
 
 import importlib
+import io
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import termios
 
 import numpy as np
 import pytest
+from PIL import Image
 
 drawing = importlib.import_module("tritone_client.cli.draw")  # the file, not the function in it
 
@@ -79,6 +81,23 @@ class TestDraw:
         run = tritone(draw, "draw", "circles", *arguments)
         assert (run.code, run.about, run.requests) == (2, f"tritone: {sentence}\n", [])
 
+    @pytest.mark.parametrize("name", ["圆.gif", "circle", "c.png.txt"])
+    def test_a_name_that_says_no_format_is_refused_before_it_is_drawn(self, tritone, tmp_path, name):
+        run = tritone(draw, "draw", "circles", "-o", tmp_path / name, "--count", 2)
+        said = f"tritone: {tmp_path / name} must end in one of .png, .jpg, .jpeg, .webp: that says the format\n"
+        assert (run.code, run.about, run.requests) == (2, said, [])
+
+    @pytest.mark.parametrize(("suffix", "kind"), [("jpg", "JPEG"), ("JPEG", "JPEG"), ("webp", "WEBP"), ("png", "PNG")])
+    def test_the_name_says_the_format(self, tritone, tmp_path, suffix, kind):
+        blue = io.BytesIO()
+        Image.new("RGB", (8, 8), (0, 0, 255)).save(blue, "PNG")
+        one = {"image": PIXELS[:, :1], "image_png": [blue.getvalue()], "seed": [7], "truncated_text": ""}
+        out = tmp_path / f"圆.{suffix}"
+        assert tritone(lambda request: [*STEPS, DRAWN | one], "draw", "蓝色", "-o", out).code == 0
+        with Image.open(out) as drawn:
+            assert (drawn.format, drawn.size) == (kind, (8, 8))
+            assert np.abs(np.array(drawn, int) - (0, 0, 255)).max() < 8
+
     def test_a_size_that_is_none(self, tritone):
         run = tritone(draw, "draw", "circles", "-o", "-", "--size", "huge")
         assert run.code == 2
@@ -121,6 +140,14 @@ class TestSearch:
         run = tritone(embed, "search", "圆", folder)
         assert (run.code, run.about) == (0, "")
         assert run.said == f"0.800\t{folder}/circle.png\n0.600\t{folder}/square.png\n"
+
+    def test_words_that_are_cut_are_told(self, tritone, folder):
+        def long(request):
+            return embed(request) | ({"truncated": True} if request.model == "clip_text" else {})
+
+        run = tritone(long, "search", "圆", folder, "--count", 1)
+        assert run.said == f"0.800\t{folder}/circle.png\n"
+        assert run.about == "tritone: 1 of 1 texts are longer than the model reads and were cut: the query\n"
 
     def test_by_a_picture(self, tritone, folder):
         assert tritone(embed, "search", folder / "square.png", folder, "--count", 1).said == (

@@ -6,27 +6,29 @@ from typing import Any
 
 from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context
-from tritone_gateway.endpoints.language.messages import PARAMS, Conversation
+from tritone_gateway.endpoints.language.messages import Conversation, Params
 from tritone_gateway.errors import named
 
 Options = dict[str, Any]  # those of the client's `ask`
 
 
-async def ask(conversation: Conversation, options: Options, here: Context) -> Answer:
+async def ask(conversation: Conversation, options: Options, params: Params, here: Context) -> Answer:
     """A whole answer."""
-    with named(PARAMS):
+    with named(params):
         answer = await here.client.ask(conversation.question.text, **shown(conversation), **options, **here.delivery)
     await here.used_tokens(answer.prompt_tokens, answer.completion_tokens)
     return answer
 
 
-async def ask_stream(conversation: Conversation, options: Options, here: Context) -> AsyncGenerator[AnswerChunk, None]:
+async def ask_stream(
+    conversation: Conversation, options: Options, params: Params, here: Context
+) -> AsyncGenerator[AnswerChunk, None]:
     """The same, piece by piece; what was read and written is counted also where the caller leaves."""
     pieces = here.client.ask_stream(conversation.question.text, **shown(conversation), **options, **here.delivery)
     last: AnswerChunk | None = None
     try:
         async with aclosing(pieces):
-            with named(PARAMS):
+            with named(params):
                 async for last in pieces:
                     yield last
     finally:

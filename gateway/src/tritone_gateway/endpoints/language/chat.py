@@ -6,11 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
-from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
 from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
-from openai.types.completion_usage import PromptTokensDetails
 
 from tritone_client import Answer, AnswerChunk
 from tritone_gateway.context import Context, Here
@@ -18,8 +16,8 @@ from tritone_gateway.description import EVENTS, answers
 from tritone_gateway.endpoints.language.aloud import answer_aloud, stream_aloud
 from tritone_gateway.endpoints.language.answering import Options, ask, ask_stream
 from tritone_gateway.endpoints.language.chat_request import ChatRequest
-from tritone_gateway.endpoints.language.frame import Frame
-from tritone_gateway.endpoints.language.messages import Conversation, conversation_of, heard
+from tritone_gateway.endpoints.language.frame import Frame, usage_of
+from tritone_gateway.endpoints.language.messages import Conversation, Params, conversation_of, heard
 from tritone_gateway.streaming import DONE, EventStream, begun
 
 router = APIRouter()
@@ -36,31 +34,33 @@ async def create(request: ChatRequest, here: Here) -> Response:
     frame = Frame(request.model, request.stream_options.include_usage)
     options = request.sampling(model)
     if request.is_spoken:
-        assert request.audio is not None
-        conversation = await heard(conversation, here, leave_question=True)
+        await here.caller.check("audio_seconds")
+        conversation = await heard(conversation, request.params, here, leave_question=True)
         if request.stream:
-            return await _stream(stream_aloud(conversation, options, request.audio, frame, here), here)
-        return _json(await answer_aloud(conversation, options, request.audio, frame, here))
-    conversation = await heard(conversation, here)
+            return await _stream(stream_aloud(conversation, options, request, frame, here), here)
+        return _json(await answer_aloud(conversation, options, request, frame, here))
+    conversation = await heard(conversation, request.params, here)
     options |= request.writing()
     if request.stream:
-        return await _stream(_stream_written(conversation, options, frame, here), here)
-    return _json(await _answer_written(conversation, options, frame, here))
+        return await _stream(_stream_written(conversation, options, request.params, frame, here), here)
+    return _json(await _answer_written(conversation, options, request.params, frame, here))
 
 
-async def _answer_written(conversation: Conversation, options: Options, frame: Frame, here: Context) -> ChatCompletion:
-    answer = await ask(conversation, options, here)
+async def _answer_written(
+    conversation: Conversation, options: Options, params: Params, frame: Frame, here: Context
+) -> ChatCompletion:
+    answer = await ask(conversation, options, params, here)
     message = ChatCompletionMessage(role="assistant", content=answer.text, refusal=None)
     reason: Any = answer.finish_reason
     choice = Choice(index=0, message=message, finish_reason=reason, logprobs=_logprobs(answer))
-    return frame.completion(choice, _usage(answer))
+    return frame.completion(choice, usage_of(answer))
 
 
 async def _stream_written(
-    conversation: Conversation, options: Options, frame: Frame, here: Context
+    conversation: Conversation, options: Options, params: Params, frame: Frame, here: Context
 ) -> AsyncGenerator[bytes, None]:
     last = None
-    async with aclosing(ask_stream(conversation, options, here)) as pieces:
+    async with aclosing(ask_stream(conversation, options, params, here)) as pieces:
         async for piece in pieces:
             if last is None:
                 yield frame.chunk(ChoiceDelta(role="assistant", content=""))
@@ -69,7 +69,7 @@ async def _stream_written(
                 yield frame.chunk(ChoiceDelta(content=piece.text), logprobs=_logprobs(piece))
     assert last is not None  # a stream without an end is an error of the client's
     yield frame.chunk(ChoiceDelta(), last.finish_reason)
-    for each in frame.usage(_usage(last)):
+    for each in frame.usage(usage_of(last)):
         yield each
     yield DONE
 
@@ -85,11 +85,3 @@ def _json(completion: ChatCompletion) -> Response:
 def _logprobs(answer: Answer | AnswerChunk) -> Any:
     """For the type of a whole answer, and for that of a piece, which is another of the same name."""
     return {"content": answer.logprobs, "refusal": None} if answer.logprobs else None
-
-
-def _usage(answer: Answer | AnswerChunk) -> CompletionUsage:
-    read, written = answer.prompt_tokens, answer.completion_tokens
-    details = PromptTokensDetails(image_tokens=answer.image_tokens, text_tokens=read - answer.image_tokens)
-    return CompletionUsage(
-        prompt_tokens=read, completion_tokens=written, total_tokens=read + written, prompt_tokens_details=details
-    )

@@ -54,6 +54,8 @@ class ChatRequest(SampledRequest):
         "moderation": "this server judges nothing",
     }
 
+    conversed: ClassVar[str] = "messages"
+
     messages: list[Message]
     max_tokens: int | None = Field(None, ge=1)
     max_completion_tokens: int | None = Field(None, ge=1)
@@ -73,11 +75,16 @@ class ChatRequest(SampledRequest):
             raise invalid("top_logprobs is given, but logprobs is not true", "top_logprobs")
         if self.is_spoken and self.audio is None:
             raise invalid("modalities has 'audio', so 'audio' must say which format and voice", "audio")
-        if self.is_spoken and self.stream_options.include_usage:
-            raise unsupported("stream_options", "the tokens of an answer aloud are not counted")
         if self.is_spoken and (self.logprobs or self.constrains):
             field = "logprobs" if self.logprobs else "response_format"
             raise unsupported(field, "not together with the modality 'audio'")
+
+    @property
+    def params(self) -> dict[str, str]:
+        """See `SampledRequest`; what is asked for twice is known by OpenAI's newer name."""
+        most = "max_tokens" if self.max_completion_tokens is None else "max_completion_tokens"
+        aloud = dict.fromkeys(("voice", "speed"), "audio")
+        return super().params | {"max_tokens": most, "response_format": "response_format"} | aloud
 
     @property
     def is_spoken(self) -> bool:

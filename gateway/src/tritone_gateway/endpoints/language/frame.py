@@ -9,7 +9,9 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat.chat_completion import Choice
 from openai.types.chat.chat_completion_chunk import Choice as ChunkChoice
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
+from openai.types.completion_usage import CompletionTokensDetails, PromptTokensDetails
 
+from tritone_client import Answer, AnswerChunk, ReplyChunk
 from tritone_gateway.streaming import event
 
 
@@ -39,3 +41,18 @@ class Frame:
         return ChatCompletionChunk(
             id=self.id, object="chat.completion.chunk", created=self.created, model=self.model, **rest
         )
+
+
+def usage_of(answer: Answer | AnswerChunk | ReplyChunk) -> CompletionUsage:
+    """What was read and written. Sound is none of it: it is put into words first, and spoken by a model of its own."""
+    read, written = answer.prompt_tokens, answer.completion_tokens
+    seen = PromptTokensDetails(
+        image_tokens=answer.image_tokens, text_tokens=read - answer.image_tokens, audio_tokens=0, cached_tokens=0
+    )
+    return CompletionUsage(
+        prompt_tokens=read,
+        completion_tokens=written,
+        total_tokens=read + written,
+        prompt_tokens_details=seen,
+        completion_tokens_details=CompletionTokensDetails(audio_tokens=0, text_tokens=written),
+    )

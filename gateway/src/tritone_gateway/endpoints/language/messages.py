@@ -1,6 +1,6 @@
 """Messages of a chat, checked, and what the server is asked with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
@@ -10,13 +10,9 @@ from tritone_gateway.context import Context
 from tritone_gateway.errors import invalid, named, unsupported
 from tritone_gateway.media.inline import of_base64, of_data_url
 
-PARAMS = {
-    **dict.fromkeys(("text_input", "image_bytes", "messages", "audio_bytes", "text"), "messages"),
-    **{name: name for name in ("max_tokens", "temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop")},
-    **{name: name for name in ("response_format", "logprobs", "top_logprobs")},
-    "adapter": "model",
-    "voice": "audio",
-}
+Params = Mapping[str, str]  # the caller's fields by the server's names, see `errors.of_the_server`
+# The server's names for what is said; "the prompt's 5000 tokens …" and "the pictures …" are it, too.
+SAID = ("text_input", "image_bytes", "messages", "audio_bytes", "audio", "text", "the")
 
 
 class TextPart(BaseModel):
@@ -132,23 +128,25 @@ def conversation_of(messages: Sequence[Message], field: str = "messages") -> Con
     return Conversation(turns[:-1], turns[-1])
 
 
-async def heard(conversation: Conversation, here: Context, *, leave_question: bool = False) -> Conversation:
+async def heard(
+    conversation: Conversation, params: Params, here: Context, *, leave_question: bool = False
+) -> Conversation:
     """The conversation with the words of all sounds in their places; the question's sounds may be left as they are."""
     asked = conversation.question if leave_question else None
     turns = [*conversation.history, conversation.question]
     # One after another: sent at once, the later ones would meet a server that is busy with the first.
-    words = [await turn_in_words(turn, here) for turn in turns if turn is not asked]
+    words = [await turn_in_words(turn, params, here) for turn in turns if turn is not asked]
     *history, question = [*words, asked] if asked else words
     return Conversation(tuple(history), question)
 
 
-async def turn_in_words(turn: Turn, here: Context) -> Turn:
+async def turn_in_words(turn: Turn, params: Params, here: Context) -> Turn:
     """One turn, heard."""
 
     async def words_of(part: str | bytes) -> str:
         if isinstance(part, str):
             return part
-        with named(PARAMS):
+        with named(params):
             transcript = await here.client.transcribe(part, **here.delivery)
         await here.used_audio(transcript.duration, "heard")
         return transcript.text

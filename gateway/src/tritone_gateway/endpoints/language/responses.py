@@ -40,11 +40,11 @@ async def create(request: ResponsesRequest, here: Here) -> HttpResponse:
     await here.caller.check("tokens")
     conversation = request.conversation
     await here.take_pictures(len(conversation.images), "shown")
-    conversation = await heard(conversation, here)
+    conversation = await heard(conversation, request.params, here)
     if request.stream:
         events = await begun(_events(request, adapter, conversation, here))
         return EventStream(events, here.request_id, here.settings.keep_alive_s)
-    answer = await ask(conversation, request.options(adapter), here)
+    answer = await ask(conversation, request.options(adapter), request.params, here)
     told = Told(request)
     return JSONResponse(told.finished(answer.text, answer, answer.logprobs).to_dict())
 
@@ -131,7 +131,7 @@ async def _events(
     logprobs: list[Any] = []
     item = {**PLACE, "item_id": told.item_id}
     try:
-        async with aclosing(ask_stream(conversation, request.options(adapter), here)) as pieces:
+        async with aclosing(ask_stream(conversation, request.options(adapter), request.params, here)) as pieces:
             async for piece in pieces:
                 if last is None:
                     for each in _opening(told, item):

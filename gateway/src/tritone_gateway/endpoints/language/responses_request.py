@@ -87,11 +87,22 @@ class ResponsesRequest(SampledRequest):
         "context_management": "a conversation is taken as it is sent",
     }
 
+    conversed: ClassVar[str] = "input"
+
     input: Annotated[Words | Annotated[list[Item], Tag("parts")], words_or_parts]
     instructions: str | None = None
     max_output_tokens: int | None = Field(None, ge=1)
     include: tuple[str, ...] = ()
     text: Text = Text()
+
+    @property
+    def params(self) -> dict[str, str]:
+        """See `SampledRequest`."""
+        return super().params | {
+            "max_tokens": "max_output_tokens",
+            "response_format": "text.format",
+            "logprobs": "include",
+        }
 
     def check(self) -> None:
         """What no field can say alone.

@@ -1,12 +1,14 @@
 """What chats and responses have in common: how words are drawn, and tools, which there are none of."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tritone_gateway.endpoints.language.messages import SAID
 from tritone_gateway.errors import unsupported
 from tritone_gateway.requests import ApiRequest
 
+SAME = ("temperature", "top_p", "top_k", "repetition_penalty", "seed", "stop", "top_logprobs", "logprobs")
 NO_TOOLS = "the model has no tools; with tool_choice 'none' they may stand here"
 
 
@@ -19,8 +21,12 @@ class ResponseFormat(BaseModel):
 
 
 class SampledRequest(ApiRequest):
-    """A body that asks the language model."""
+    """A body that asks the language model.
 
+    A subclass says in which field what was said stands (`conversed`), and in which what else the server may speak of.
+    """
+
+    conversed: ClassVar[str]
     model: str
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
@@ -33,6 +39,11 @@ class SampledRequest(ApiRequest):
     # Extensions, as other servers have them.
     top_k: int | None = None
     repetition_penalty: float | None = None
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The fields of this body by the server's own names."""
+        return {**dict.fromkeys(SAID, self.conversed), **{name: name for name in SAME}, "adapter": "model"}
 
     def check_tools(self) -> None:
         """Raises: ApiError: 400: tools that would have to be used."""
