@@ -12,7 +12,7 @@ import numpy.typing as npt
 import soundfile
 from PIL import Image
 
-from tritone_client import display, pictures
+from tritone_client import display, pictures, sounds
 
 
 class FileLike(Protocol):
@@ -137,8 +137,17 @@ class Speech:
         return len(self.audio) / self.sampling_rate
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the file: of the format that was asked for, else WAV."""
-        Path(path).write_bytes(self.wav if self.encoded is None else self.encoded)
+        """Write the file, of the format that its name says: .wav, .flac, .mp3, or the one that was asked for.
+
+        Raises: InvalidInput: another name.
+        """
+        kind = sounds.format_of(path)
+        if kind == "WAV":
+            Path(path).write_bytes(self.wav)
+        elif self.encoded is not None and sounds.is_of(self.encoded, kind):
+            Path(path).write_bytes(self.encoded)
+        else:
+            Path(path).write_bytes(sounds.encoded(path, self.audio, self.sampling_rate))
 
     def _repr_html_(self) -> str:
         return (display.audio(self.wav) if self.wav else "") + (display.paragraph(self.note) if self.note else "")
@@ -216,6 +225,7 @@ class ReplyChunk:
     finish_reason: str | None  # None until the last piece
     speech_error: str  # why there is no sound, where no voice can speak the clause; or what of it is not read
     latencies: Latencies
+    question_duration: float = 0.0  # of what was said, in seconds
     prompt_tokens: int = 0  # 0 in the first chunk, as nothing has been thought yet
     completion_tokens: int = 0  # up to here
     image_tokens: int = 0  # of the prompt's

@@ -1,8 +1,10 @@
 import io
 import wave
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from tritone_client import InvalidInput, Speech
@@ -108,6 +110,18 @@ def test_speech_is_read_from_its_wav_file_and_saved_as_it(tmp_path):
     assert np.abs(speech.audio - TONE).max() <= 0.5 / 2**15
     speech.save(tmp_path / "answer.wav")
     assert (tmp_path / "answer.wav").read_bytes() == speech.wav
+
+
+def test_a_sounds_file_is_of_the_format_that_its_name_says(tmp_path):
+    speech = Speech.from_wav(audio_bytes(TONE, 16_000))
+    asked = replace(speech, encoded=b"ADTS: libsndfile reads no AAC")
+    for name, kind in {"声音.flac": "FLAC", "a.MP3": "MP3", "a.wav": "WAV"}.items():
+        asked.save(tmp_path / name)
+        assert soundfile.info(tmp_path / name).format == kind
+    asked.save(tmp_path / "a.aac")
+    assert (tmp_path / "a.aac").read_bytes() == asked.encoded
+    with pytest.raises(InvalidInput, match=r"a\.ogg must end in \.wav, \.flac or \.mp3, or"):
+        speech.save(tmp_path / "a.ogg")
 
 
 @pytest.mark.parametrize("wav", [b"", b"no wave at all", audio_bytes(np.zeros((4, 2)), 8_000)])

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 
 import av
 import openai
@@ -255,6 +256,16 @@ def test_an_answer_aloud_has_its_sound_and_its_words(gateway):
     assert gateway.asked.inputs["audio_bytes"][0, 0] == b"RIFF...."  # heard by the assistant itself
     assert "voice" not in gateway.asked.inputs
     assert "text_input" not in gateway.asked.inputs
+
+
+def test_what_the_assistant_hears_itself_counts_as_heard(gateway):
+    def heard():
+        page = gateway.http.get("/metrics").text
+        return float((re.findall(r'audio_seconds_total\{direction="heard"\} (\S+)', page) or [0])[0])
+
+    before = heard()
+    gateway.sdk.chat.completions.create(model=MODEL, messages=[{"role": "user", "content": [HEARD]}], **ALOUD)
+    assert heard() - before == 2.5
 
 
 def test_a_question_in_words_and_sound_is_put_in_words_before_it_is_answered_aloud(gateway):

@@ -157,5 +157,6 @@ def _reply_chunk(outputs: Outputs) -> ReplyChunk:
         finish_reason=text_of(outputs, "finish_reason") or None,
         speech_error=text_of(outputs, "speech_error"),
         latencies=Latencies(*(float(outputs[f"{stage}_ms"][0, 0]) for stage in ("hear", "think", "speak", "elapsed"))),
+        question_duration=float(outputs["duration"][0, 0]),
         **_usage(outputs),
     )

@@ -47,6 +47,8 @@ async def _replies(
         async with aclosing(pieces):
             with named(request.params):
                 async for piece in pieces:
+                    if piece.transcript is not None:
+                        await here.used_audio(piece.question_duration, "heard")
                     if piece.speech is not None:
                         await here.used_audio(piece.speech.duration, "spoken")
                     yield piece
