@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils
 from tritone.errors import InvalidInput, NotServed, Unavailable
 from tritone.pulse import Heart
 from tritone.serving.bls import CallFailed, Row
-from tritone.serving.request import Request
+from tritone.serving.request import ERROR, Request
 from tritone.serving.tensors import BINARY, LEFT_OUT, NUMBERS, STRING, array_of, as_base64
 from tritone.serving.threads import in_thread
 
@@ -93,6 +93,9 @@ class Answers:
                 self._heart.end_process(f"its device fails ({type(error).__name__})")
         if request.wants_status:
             message = f"{code.name}: {message}"
+        if request.wants_error_as_output:
+            words = ERROR + shorten(message).encode()
+            return pb_utils.InferenceResponse([pb_utils.Tensor(request.outputs[0], np.array([[words]], np.object_))])
         return pb_utils.InferenceResponse(error=pb_utils.TritonError(shorten(message), code))
 
 

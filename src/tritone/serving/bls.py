@@ -126,7 +126,8 @@ async def call_stream(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncI
 
 
 async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncGenerator[Row, None]:
-    call_, loop = _Call(model, _one_row(inputs), outputs, {}), asyncio.get_running_loop()
+    call_ = _Call(model, _one_row(inputs), outputs, {request.ERROR_AS_OUTPUT: True})
+    loop = asyncio.get_running_loop()
     responses: asyncio.Queue[Any] = asyncio.Queue()
 
     def read() -> None:
@@ -139,6 +140,7 @@ async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncGenerato
     try:
         while (response := await responses.get()) is not None:
             if row := _read(response, model):
+                _check_outputs(model, row)
                 yield row
         await reading
     finally:
@@ -210,22 +212,32 @@ def _memory(device: str) -> Any:
 
 
 def _check(model: str, response: Any) -> None:
-    if not response.has_error():
-        return
-    error = response.error()
-    word, _, sentence = error.message().partition(": ")
+    if response.has_error():
+        raise _error(model, response.error().message(), response.error().code())
+
+
+def _error(model: str, message: str, otherwise: Any = None) -> TritoneError:
+    """What a model says that failed, with the code in front of its sentence, or `otherwise`."""
+    word, _, sentence = message.partition(": ")
     code = getattr(pb_utils.TritonError, word, None) if word.isupper() else None
     if code:
-        raise CallFailed(sentence, code)
+        return CallFailed(sentence, code)
     # The server's own words: it never came to the model.
-    if any(words in error.message().lower() for words in _AWAY):
-        raise Unavailable(f"model '{model}' is being loaded anew", RELOAD_S)
-    raise CallFailed(error.message(), error.code())
+    if any(words in message.lower() for words in _AWAY):
+        return Unavailable(f"model '{model}' is being loaded anew", RELOAD_S)
+    return CallFailed(message, otherwise)
 
 
 def _read(response: Any, model: str) -> Row:
     _check(model, response)
     return {tensor.name(): tensor.as_numpy()[0] for tensor in response.output_tensors()}
+
+
+def _check_outputs(model: str, row: Row) -> None:
+    """Raises: what stands in the place of an output, see `request.ERROR_AS_OUTPUT`."""
+    for value in row.values():
+        if value.dtype == np.object_ and value.size == 1 and value.flat[0].startswith(request.ERROR):
+            raise _error(model, value.flat[0].removeprefix(request.ERROR).decode())
 
 
 def text(value: npt.NDArray[Any]) -> str:

@@ -31,6 +31,11 @@ DEEP = "deep"  # a canary that wants a real row to be computed
 # Asks for the status code in front of an error's sentence: server 2.51 drops it on its way to a fellow model, and to
 # the reader of a stream.
 STATUS = "status"
+# Asks for an error as the text of the first output that is wanted, behind ERROR. An error response of a stream that a
+# fellow model reads kills server 2.51: it leaves the number of the call unset, what stands there may be another's, and
+# it is that call which is then cleaned up while it is still being answered.
+ERROR_AS_OUTPUT = "error_as_output"
+ERROR = b"\0error "
 # A caller's own deadline, in microseconds. Triton takes it from `infer` and gRPC; of `generate` it only hands it on.
 TIMEOUT = "timeout"
 # A caller's own parameter: files among the outputs (`tensors.BINARY`) come as base64 text.
@@ -89,6 +94,7 @@ class Request:
         self.binary = "" if self.inside else str(parameters.get(BINARY, ""))
         self.as_json = bool(marks) and not self.inside and not any(name.lower() in marks for name in parameters)
         self.wants_status = bool(parameters.get(STATUS))
+        self.wants_error_as_output = self.inside and bool(parameters.get(ERROR_AS_OUTPUT))
         self.canary = str(parameters.get(CANARY, "")) if self.inside else ""
         self.caller = str(parameters.get(CALLER, "")) if self.inside else ""
         self.number = str(raw.request_id()) if self.inside else ""

@@ -26,6 +26,7 @@ from unit.serving.small_models import (
 )
 
 from tritone import pulse
+from tritone.errors import InvalidInput
 from tritone.serving import bls, cancelling
 
 
@@ -90,6 +91,37 @@ def test_a_child_writes_its_code_in_front_of_its_sentence_because_the_server_dro
     later(make_model(), [one], infer)
     [[answer]] = finish(one)
     assert (answer.error().code(), answer.error().message()) == (INVALID, "text is 'bad', must be good")
+
+
+def test_an_error_of_a_stream_between_models_is_no_error_response():
+    """Server 2.51 cleans up another call for each of them, while it may still be answered."""
+    child, asked = make_streaming(), []
+
+    async def refuse(text):
+        yield {"text": text.upper()}
+        raise InvalidInput(f"text is '{text}', must be 好")
+
+    def answer(one):
+        asked.append(json.loads(one.parameters()))
+        one = request("坏", parameters=asked[-1])
+        child.stream([one], refuse)
+        return finish(one)[0]
+
+    pb_utils.MODELS["child"] = answer
+
+    async def infer(text):
+        return [{"text": bls.text(row["text"])} async for row in bls.call_stream("child", {"text": text}, ["text"])][-1]
+
+    one = request("a")
+    later(make_model(), [one], infer)
+    [[response]] = finish(one)
+    assert (response.error().code(), response.error().message()) == (INVALID, "text is '坏', must be 好")
+    direct = request("坏", parameters=inside())
+    child.stream([direct], refuse)
+    assert [each.has_error() for each in finish(direct)[0]] == [False, True]
+    from_within = request("坏", parameters=asked[0])
+    child.stream([from_within], refuse)
+    assert [each.has_error() for each in finish(from_within)[0]] == [False, False]
 
 
 def leave(begin):

@@ -127,9 +127,11 @@ class AsyncGrpcTransport(_Grpc):
     async def astream(self, request: Request) -> AsyncGenerator[Outputs, None]:
         """See Transport."""
         with self._errors(request.timeout_s, request.model, request.request_id), self._closing(request):
-            sent = iter((write_stream_request(request),))
-            responses = self._stub().ModelStreamInfer(sent, **self._sending(request))
+            responses = self._stub().ModelStreamInfer(**self._sending(request))
             try:
+                # Not as an iterator: the task that reads it outlives a call that is left early, and Python says so.
+                await responses.write(write_stream_request(request))
+                await responses.done_writing()
                 async for response in responses:
                     if (outputs := read_part(request, response)) is not None:
                         yield outputs

@@ -20,7 +20,7 @@ def clause(index, text, *, first="", last=False, words=()):
         "audio": CLAUSE, "sampling_rate": WAV_RATE, "audio_wav": b"", "speech_error": "",
         "word": [word for word, *_ in words], "word_start": [start for _, start, _ in words],
         "word_end": [end for *_, end in words], "hear_ms": 1.0, "think_ms": 2.0, "speak_ms": 3.0, "elapsed_ms": 6.0,
-        "prompt_tokens": 9, "image_tokens": 0, "completion_tokens": index + 4,
+        "prompt_tokens": 9, "image_tokens": 0, "completion_tokens": index + 4, "duration": 2.5,
     }  # fmt: skip
 
 
