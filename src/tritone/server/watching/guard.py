@@ -173,7 +173,9 @@ class Guard:
             hung = len(mine) != 1 and silent > self._policy.hung_after_s * (2 if mine else 1)
             return f"it has left a canary without answer for {silent:.0f} s" if hung else None
         error, self._finding = self._finding.result(), None
-        self._turn = now + self._policy.canary_interval_s
+        # To a model that has no pulse a canary is a caller like any other; a picture may be drawn for it.
+        rest = 0.0 if mine else (now - self._turn) / self._policy.canary_share
+        self._turn = now + max(self._policy.canary_interval_s, rest)
         self._said = error if self._deep and error else self._said
         return "its stub is dead" if control.DEAD in error else None  # any other answer is a sign of life
 

@@ -19,6 +19,7 @@ class Policy:
     load_timeout_s: float = 600.0
     most_restarts: int = 5  # of one model within restart_window_s
     restart_window_s: float = 600.0
+    canary_share: float = 0.02  # of the time of a model that takes a canary for a caller
 
 
 @dataclass(frozen=True)

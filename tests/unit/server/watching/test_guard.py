@@ -143,11 +143,22 @@ def test_who_executes_himself_is_hung_whatever_the_models_below_do(guard):
 
 def test_without_a_pulse_the_canary_alone_decides(guard, canaries):
     assert watch(guard, 1000) is None
-    assert len(canaries.sent) > 100
+    assert len(canaries.sent) > 10
     assert set(canaries.sent) == {"plain"}
     canaries.answer = None
     guard.meet(0)
     assert "canary without answer" in watch(guard, 1000)[1]
+
+
+def test_a_model_that_works_for_its_canary_spends_a_fiftieth_of_its_time_on_them(guard, canaries):
+    """Two seconds each, so that one every hundred is sent; a model of ours answers them without work."""
+    canaries.answer = None
+    for now in range(1000):
+        finding = guard._finding
+        if finding and not finding.done() and now - guard._turn >= 2:
+            finding.set_result("")
+        assert guard.fault({}, now) is None
+    assert len(canaries.sent) == 10
 
 
 def test_the_answer_to_a_canary_tells_a_dead_stub_and_other_errors_are_signs_of_life(guard, canaries):
