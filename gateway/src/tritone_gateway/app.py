@@ -12,6 +12,7 @@ from tritone_gateway import errors
 from tritone_gateway.catalog import Catalogue
 from tritone_gateway.door.access import Access
 from tritone_gateway.door.door import Door
+from tritone_gateway.door.passes import Passes
 from tritone_gateway.endpoints import (
     alignments,
     embeddings,
@@ -24,10 +25,14 @@ from tritone_gateway.endpoints import (
 )
 from tritone_gateway.endpoints.language import chat, responses
 from tritone_gateway.metrics import Metrics
+from tritone_gateway.realtime import secrets
 from tritone_gateway.realtime import socket as realtime
 from tritone_gateway.settings import Settings
 
-ENDPOINTS = (health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images, realtime)
+ENDPOINTS = (
+    *(health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images),
+    *(secrets, realtime),
+)
 EXPOSED = ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
 
 
@@ -49,11 +54,12 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
     )
     state, access = app.state, Access(settings)
     state.client, state.settings, state.metrics = client, settings, Metrics()
+    state.passes = passes = Passes()
     state.catalogue = Catalogue(client, settings.aliases)
     for endpoint in ENDPOINTS:
         app.include_router(endpoint.router)
     errors.install(app)
-    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics)
+    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics, passes=passes)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
+from tritone_gateway.door.passes import Passes
 from tritone_gateway.door.sockets import check_origin, headers_of_socket
 from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
@@ -26,8 +27,8 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 class Door:
     """Names the request, lets nobody in without a key, counts, and answers what nobody foresaw."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, access: Access, metrics: Metrics) -> None:
-        self.app, self.settings, self.access, self.metrics = app, settings, access, metrics
+    def __init__(self, app: ASGIApp, settings: Settings, access: Access, metrics: Metrics, passes: Passes) -> None:
+        self.app, self.settings, self.access, self.metrics, self.passes = app, settings, access, metrics, passes
         self.held = Held(settings.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +68,7 @@ class Door:
         answer = Answer(send, request_id)
         try:
             check_origin(headers, self.settings, self.access)
-            await self._admit(scope, headers_of_socket(scope, headers))
+            await self._admit_socket(scope, headers_of_socket(scope, headers))
             await self.app(scope, receive, answer.send)
         except ApiError as error:
             await answer.fail(error, scope, receive)
@@ -75,6 +76,14 @@ class Door:
             await answer.fail(unknown(error, request_id), scope, receive)
         finally:
             self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
+
+    async def _admit_socket(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        made = self.passes.find(headers.get("authorization", "").partition(" ")[2].strip())
+        if made is None:
+            await self._admit(scope, headers)
+            return
+        scope["state"] |= {"caller": made.caller, "session": made.session}
+        await made.caller.take("requests")
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
         if scope["path"] in OPEN_TO_ALL:

@@ -13,15 +13,15 @@ from openai.types.realtime.realtime_server_event import ConversationItemRetrieve
 from tritone_gateway.context import Context
 from tritone_gateway.errors import ApiError, invalid, unsupported
 from tritone_gateway.media.inline import of_base64
-from tritone_gateway.realtime.activity import folder_of, smart_turn
 from tritone_gateway.realtime.answer import Answer, Reason
 from tritone_gateway.realtime.configuration import Configuration, Wish, wish_of
 from tritone_gateway.realtime.conversation import Conversation, Item, Said
-from tritone_gateway.realtime.ear import Ear, Turn, no_smart_turn
 from tritone_gateway.realtime.events import Outgoing, loaded, new_id, parsed
-from tritone_gateway.realtime.hearing import Hearing
 from tritone_gateway.realtime.items import item_of
-from tritone_gateway.realtime.scribe import Scribe
+from tritone_gateway.realtime.listening.ear import Ear, Turn, no_smart_turn
+from tritone_gateway.realtime.listening.hearing import Hearing
+from tritone_gateway.realtime.listening.scribe import Scribe
+from tritone_gateway.realtime.listening.smart_turn import folder_of, smart_turn
 from tritone_gateway.realtime.sound import HEARD_RATE
 
 Samples = npt.NDArray[np.int16]
@@ -260,7 +260,8 @@ class Session:
             return
         answer, task = self._answer
         answer.reason = reason
-        task.cancel()
+        if not answer.is_ending:
+            task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._answer = None
 

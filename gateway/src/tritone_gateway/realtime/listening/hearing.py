@@ -56,6 +56,7 @@ class Hearing:
         if (due or paused) and size <= WINDOW_S * HEARD_RATE:
             self._covered = size
             self._task = asyncio.create_task(self._version(samples()))
+            self._task.add_done_callback(_seen)
 
     async def end(self, samples: Samples, speech_end: int) -> str:
         """All of it, once it has ended. The last version is taken where it has everything up to `speech_end`.
@@ -102,3 +103,9 @@ class Hearing:
         except tritone_client.Error as error:
             raise of_the_server(error, PARAMS) from error
         return heard.text.strip()
+
+
+def _seen(task: asyncio.Task[str]) -> None:
+    """A version that failed is no loss: the next one, or the last, says whether anything is wrong."""
+    if not task.cancelled():
+        task.exception()
