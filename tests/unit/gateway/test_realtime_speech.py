@@ -254,8 +254,8 @@ def test_truncation_leaves_what_was_heard_in_words_in_sound_and_for_the_model(st
     caller.answer()
     told = json.loads(gateway.asked.text("messages"))[1:] if "messages" in gateway.asked.inputs else []
     assert [turn["content"][0]["text"] for turn in told] == ([kept] if kept else [])
-    behind = caller.told("conversation.item.truncate", audio_end_ms=cut_ms + 1, **place)
-    assert f"audio_end_ms is {cut_ms + 1}, the sound has {cut_ms} ms" in behind["error"]["message"]
+    behind = caller.told("conversation.item.truncate", audio_end_ms=cut_ms + 101, **place)
+    assert f"audio_end_ms is {cut_ms + 101}, the sound has {cut_ms} ms" in behind["error"]["message"]
 
 
 def test_a_voice_that_does_not_know_its_words_is_cut_by_their_length(start):

@@ -160,6 +160,9 @@ class Item:
         )
 
 
+SLACK_MS = 100  # that a player's clock may be ahead of what it was sent
+
+
 class Conversation:
     """All items, in order.
 
@@ -237,7 +240,7 @@ class Conversation:
             said = f"item '{item_id[:100]}' has nothing spoken by the model at content_index {content_index}"
             raise invalid(said, "content_index" if item.role == "assistant" else "item_id")
         length = round(1000 * seconds_of(part.size, part.format))
-        if not 0 <= audio_end_ms <= length:
+        if not 0 <= audio_end_ms <= length + SLACK_MS:
             raise invalid(f"audio_end_ms is {audio_end_ms}, the sound has {length} ms", "audio_end_ms")
         part.cut(audio_end_ms / 1000)
         return item

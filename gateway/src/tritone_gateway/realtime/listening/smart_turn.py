@@ -20,10 +20,10 @@ _FFT, _HOP, _MELS = 400, 160, 80
 
 
 def folder_of(setting: Path | None) -> Path | None:
-    """Where the model lies, if it is there."""
-    checkpoints = os.environ.get("TRITONE_CHECKPOINTS")
-    folder = setting or (Path(checkpoints) / "smart_turn" if checkpoints else None)
-    return folder if folder is not None and (folder / FILE).is_file() else None
+    """Where the model lies, if it is there: as the setting says, or among the checkpoints."""
+    checkpoints = Path(os.environ.get("TRITONE_CHECKPOINTS") or ".checkpoints/tiny")
+    folder = setting or checkpoints / "smart_turn"
+    return folder if (folder / FILE).is_file() else None
 
 
 class SmartTurn:
