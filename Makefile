@@ -85,6 +85,7 @@ bench: checkpoints ## measure the server against the same work in one process
 	@$(BIN)/python loadtest/bench/stable_diffusion.py
 	@$(BIN)/python loadtest/bench/client.py
 	@$(BIN)/python loadtest/bench/gateway.py
+	@$(BIN)/python loadtest/bench/realtime.py
 
 clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
 	rm -rf .venv .venv-vllm .clients .checkpoints .tritone demo_output

@@ -36,13 +36,19 @@ ENDPOINTS = (
 EXPOSED = ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
 
 
-def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
-    """The gateway of one server. It closes the client when it ends."""
+def create_app(settings: Settings, client: AsyncClient, patient: AsyncClient | None = None) -> FastAPI:
+    """The gateway of one server. It closes its clients when it ends.
+
+    Args:
+        client: that asks once, as callers come again themselves.
+        patient: that asks again where it is refused, for realtime sessions; the same when there is none.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         yield
-        await client.close()
+        for each in {client, patient or client}:
+            await each.close()
 
     app = FastAPI(
         title="Tritone",
@@ -53,6 +59,7 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
         redoc_url=None,
     )
     state, access = app.state, Access(settings)
+    state.patient = patient or client
     state.client, state.settings, state.metrics = client, settings, Metrics()
     state.passes = passes = Passes()
     state.catalogue = Catalogue(client, settings.aliases)

@@ -39,6 +39,7 @@ class Context:
     request_id: str
     trace: dict[str, str]
     passes: Passes
+    patient: AsyncClient  # asks again where it is refused: for sessions, whose callers cannot
 
     @property
     def delivery(self) -> Delivery:
@@ -77,7 +78,7 @@ def context_of(request: HTTPConnection) -> Context:
     state, app = request.state, request.app.state
     trace = trace_of(request.headers)
     known = app.client, app.settings, app.metrics, app.catalogue
-    return Context(*known, state.caller, state.request_id, trace, app.passes)
+    return Context(*known, state.caller, state.request_id, trace, app.passes, app.patient)
 
 
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:

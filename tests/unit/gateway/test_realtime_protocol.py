@@ -53,7 +53,6 @@ def test_a_session_begins_with_openais_defaults(gateway):
 def test_an_update_changes_what_it_names_and_leaves_the_rest(caller):
     first = caller.update(instructions="用中文回答。", audio={"output": {"voice": "joe"}})
     assert (first["instructions"], first["audio"]["output"]["voice"]) == ("用中文回答。", "joe")
-    eager = {"type": "semantic_vad", "eagerness": "high"}
     quick = {"type": "server_vad", "silence_duration_ms": 200}
     second = caller.update(audio={"input": {"turn_detection": quick}, "output": {"format": {"type": "audio/pcmu"}}})
     assert second["instructions"] == "用中文回答。"
@@ -62,10 +61,6 @@ def test_an_update_changes_what_it_names_and_leaves_the_rest(caller):
     assert second["audio"]["input"]["turn_detection"]["silence_duration_ms"] == 200
     assert second["audio"]["input"]["turn_detection"]["threshold"] == 0.5
     assert caller.update(audio={"input": {"turn_detection": None}})["audio"]["input"]["turn_detection"] is None
-    caller.send("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": eager}}})
-    refused = caller.next()["error"]
-    assert (refused["code"], refused["param"]) == ("smart_turn_missing", "session.audio.input.turn_detection.type")
-    assert "fetch_checkpoints.py --only smart_turn" in refused["message"]
 
 
 USERS = {"type": "message", "role": "user"}

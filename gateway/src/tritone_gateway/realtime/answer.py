@@ -137,9 +137,9 @@ class Answer:
         shown: Any = {"images": asked.images or None, "messages": asked.messages or None, **here.delivery}
         options: Any = {"max_tokens": wish.max_tokens, "adapter": adapter, **shown}
         if not wish.is_aloud:
-            return here.client.ask_stream(asked.text, **options)
+            return here.patient.ask_stream(asked.text, **options)
         voice = ours(wish.voice, here.settings.voices)
-        return here.client.converse_stream(text=asked.text, voice=voice, speed=wish.speed, **options)
+        return here.patient.converse_stream(text=asked.text, voice=voice, speed=wish.speed, **options)
 
     async def _add(self, piece: ReplyChunk | AnswerChunk) -> None:
         self.usage.count(piece)

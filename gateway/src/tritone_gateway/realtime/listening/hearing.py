@@ -68,7 +68,7 @@ class Hearing:
             text = (await asyncio.gather(self._task, return_exceptions=True))[0]
         await self.stop()
         if not isinstance(text, str):
-            text = await self._heard(samples)
+            text = await self._heard(samples, self._here.patient)
         if self._tell is None:
             return text
         rest = continued(self.told, text)
@@ -85,7 +85,7 @@ class Hearing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _version(self, samples: Samples) -> str:
-        text = await self._heard(samples)
+        text = await self._heard(samples, self._here.client)
         if self._tell is not None:
             stable = agreed(self._before, text)
             rest = continued(self.told, stable)
@@ -95,11 +95,11 @@ class Hearing:
                 await self._tell(rest)
         return text
 
-    async def _heard(self, samples: Samples) -> str:
+    async def _heard(self, samples: Samples, client: tritone_client.AsyncClient) -> str:
         """Raises: ApiError."""
         try:
             options: Any = {**self._options, **self._here.delivery}
-            heard = await self._here.client.transcribe(samples, sampling_rate=HEARD_RATE, **options)
+            heard = await client.transcribe(samples, sampling_rate=HEARD_RATE, **options)
         except tritone_client.Error as error:
             raise of_the_server(error, PARAMS) from error
         return heard.text.strip()
