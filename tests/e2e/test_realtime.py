@@ -4,6 +4,7 @@ What they run is in tests/clients/programs; they print what they were told, and 
 """
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -84,10 +85,26 @@ def test_the_openai_package_talks_about_a_picture_and_interrupts(said, spoken, d
     assert [plain(text) for text in told["transcripts"]["completed"]] == [plain(QUESTION), plain(FOLLOW_UP)]
     assert "".join(told["transcripts"]["deltas"]) == "".join(told["transcripts"]["completed"])
     assert first["response"]["usage"]["input_token_details"]["image_tokens"] > 0
-    if detection == "server_vad":  # Smart Turn may end the turn before there were two versions of it
-        kinds = told["kinds"]
-        delta = kinds.index("conversation.item.input_audio_transcription.delta")
-        assert delta < kinds.index("input_audio_buffer.committed")  # while it is still said
+
+
+def test_words_come_while_they_are_still_said(gateway_url, client):
+    """The rest of the speech is sent once the first words have come."""
+    speech = client.speak(f"{ANSWER} {QUESTION} {ANSWER} {FOLLOW_UP}")
+    samples = soxr.resample(speech.audio, speech.sampling_rate, 24_000)
+    pcm, place, piece = (samples * 32767).astype("<i2").tobytes(), 0, 19_200
+    with calling(gateway_url, "intent=transcription") as caller:
+        caller.next()
+        while not any(event["type"].endswith(".delta") for event in caller.seen):
+            assert place < len(pcm), "it was all said, and no word had come"
+            caller.speak(pcm[place : place + piece])
+            place += piece
+            with contextlib.suppress(TimeoutError):
+                caller.next(timeout=2)
+        caller.speak(pcm[place:] + bytes(96_000))
+        events = caller.until("conversation.item.input_audio_transcription.completed", timeout=60)
+        deltas = [event["delta"] for event in caller.seen if event["type"].endswith(".delta")]
+        assert "".join(deltas) == events[-1]["transcript"]
+        assert plain("".join(deltas)).startswith(plain(ANSWER))
 
 
 def test_a_chinese_answer_is_cut_at_the_word_that_was_heard(gateway_url, samples):
