@@ -144,3 +144,20 @@ def test_pipecats_realtime_service_shows_hears_and_speaks(said, spoken):
     assert [plain(text) for text in told["heard"]] == [plain(QUESTION)]
     assert spoken(told["pcm"]).endswith(plain(ANSWER))
     assert told["errors"] == []
+
+
+@pytest.mark.clients
+def test_the_npm_agent_is_interrupted_and_remembers_what_was_heard(gateway_url, samples, spoken, tmp_path):
+    for file in (PROGRAMS.parent / "npm_realtime").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=tmp_path, check=True, timeout=200)
+    command = ["node", "agents_realtime.mjs", f"{gateway_url}/v1", str(samples)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout)
+    first, second = told["answers"]
+    assert ANSWER.startswith(first)
+    assert 0 < len(first) < len(ANSWER)
+    assert "circle" in second
+    assert [spoken(pcm) for pcm in told["sound"]] == [plain(ANSWER), plain(second)]
+    assert (told["interrupted"] >= 1, told["errors"]) == (True, [])

@@ -52,5 +52,4 @@ const answers = session.history
   .filter((item) => item.type === "message" && item.role === "assistant")
   .map((item) => item.content.map((part) => part.transcript ?? part.text ?? "").join(""));
 session.close();
-console.log(JSON.stringify({ answers, sound, interrupted, errors }));
-process.exit(0);
+process.stdout.write(JSON.stringify({ answers, sound, interrupted, errors }), () => process.exit(0));

@@ -17,8 +17,8 @@ from transformers import WhisperFeatureExtractor
 from tritone_client import AsyncClient, MockTransport
 from tritone_gateway.context import Context
 from tritone_gateway.door.access import UNLIMITED, Caller
-from tritone_gateway.realtime import session, sound
-from tritone_gateway.realtime.listening import smart_turn
+from tritone_gateway.realtime import sound
+from tritone_gateway.realtime.listening import ear, smart_turn
 from tritone_gateway.realtime.listening.hearing import Hearing
 from tritone_gateway.realtime.words import agreed, continued, spread, words_of
 
@@ -58,7 +58,7 @@ def semantic(serve, speech, tmp_path, monkeypatch):
 
     def ended_after(likely, eagerness, silence_s):
         opinion = Opinion(likely)
-        monkeypatch.setattr(session, "smart_turn", lambda folder: opinion)
+        monkeypatch.setattr(ear, "smart_turn", lambda folder: opinion)
         with calling(serve(realtime={"smart_turn": tmp_path}).url) as caller:
             caller.next()
             detection = {"type": "semantic_vad", "eagerness": eagerness, "create_response": False}

@@ -296,3 +296,37 @@ def test_what_is_too_long_for_the_model_is_forgotten_from_its_oldest_end(serve):
         caller.update(truncation="disabled")
         caller.say("again")
         assert caller.answer()[-1]["response"]["status"] == "failed"
+
+
+NONSENSE = (None, [], {}, 5, "x", True, [None], {"type": []}, {"type": None}, -1, "国" * 50, {"audio": {"input": []}})
+FIELDS = {
+    "session.update": ("session",),
+    "input_audio_buffer.append": ("audio",),
+    "conversation.item.create": ("item", "previous_item_id"),
+    "conversation.item.truncate": ("item_id", "content_index", "audio_end_ms"),
+    "conversation.item.delete": ("item_id",),
+    "response.create": ("response",),
+    "response.cancel": ("response_id",),
+}
+
+
+def test_no_nonsense_ends_a_session(caller):
+    """Every field of every event, with what no field is."""
+    for kind, fields in FIELDS.items():
+        for wrong in NONSENSE:
+            for field in fields:
+                caller.send(kind, **{field: wrong})
+            caller.send(kind, event_id=wrong)
+    for wrong in NONSENSE:
+        caller.socket.send(json.dumps({"type": wrong}))
+        for place in ("audio", "instructions", "tools", "output_modalities", "tool_choice", "max_output_tokens"):
+            caller.send("session.update", session={"type": "realtime", place: wrong})
+        for place in ("format", "turn_detection", "transcription"):
+            caller.send("session.update", session={"type": "realtime", "audio": {"input": {place: wrong}}})
+            caller.send("response.create", response={"audio": {"output": {place: wrong}}})
+    caller.send("conversation.item.retrieve", item_id="the end")
+    while True:
+        event = caller.next()
+        if "'the end'" in event.get("error", {}).get("message", ""):
+            break
+        assert event.get("error", {}).get("code") != "internal_error", event

@@ -69,7 +69,7 @@ def parsed(event: Mapping[str, Any]) -> Any:
     kind = event.get("type")
     if kind is None:
         raise invalid("'type' is missing", "type", "missing_required_parameter")
-    if kind not in CLIENT:
+    if not isinstance(kind, str) or kind not in CLIENT:
         known = ", ".join(sorted(CLIENT))
         raise invalid(f"there is no event '{str(kind)[:100]}'; there are {known}", "type")
     return validated(CLIENT[kind], dict(event), "")

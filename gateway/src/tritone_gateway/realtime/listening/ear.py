@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from tritone_gateway.realtime.configuration import Detection
 from tritone_gateway.realtime.events import new_id
 from tritone_gateway.realtime.listening.activity import FRAME, VoiceActivity
 from tritone_gateway.realtime.listening.hearing import Hearing
-from tritone_gateway.realtime.listening.smart_turn import HOW, SmartTurn
+from tritone_gateway.realtime.listening.smart_turn import HOW, smart_turn
 from tritone_gateway.realtime.sound import HEARD_RATE, Decoder
 
 Samples = npt.NDArray[np.int16]
@@ -53,10 +54,10 @@ class Ear:
     Args:
         listener: is told of turns.
         max_s: of sound that is not yet committed.
-        smart_turn: where it can be had.
+        smart_turn: the folder of that model, where it can be had.
     """
 
-    def __init__(self, listener: Listener, max_s: float, smart_turn: SmartTurn | None) -> None:
+    def __init__(self, listener: Listener, max_s: float, smart_turn: Path | None) -> None:
         self._listener, self._max_s, self._smart_turn = listener, max_s, smart_turn
         self.detection: Detection = None
         self.turn: Turn | None = None
@@ -154,7 +155,8 @@ class Ear:
         if self._smart_turn is None:
             raise ApiError(400, no_smart_turn(), code="smart_turn_missing")
         sound, loop = self._samples(self._begin, self._listened), asyncio.get_running_loop()
-        return await loop.run_in_executor(self._smart_turn.thread, self._smart_turn.complete, sound)
+        model = await asyncio.to_thread(smart_turn, self._smart_turn)  # which is loaded once
+        return await loop.run_in_executor(model.thread, model.complete, sound)
 
     def _samples(self, begin: int, end: int) -> Samples:
         """Those between two places, in samples since the session began."""
