@@ -126,6 +126,23 @@ def test_a_session_ends_after_its_time(serve):
     assert (error["code"], number) == ("session_expired", 1001)
 
 
+def test_a_session_outlives_the_time_in_which_a_request_must_come(serve):
+    with calling(serve(receive_within_s=0.2).url) as caller:
+        caller.next()
+        time.sleep(0.5)
+        assert caller.update(instructions="还在。")["instructions"] == "还在。"
+
+
+def test_a_key_that_is_removed_ends_its_sessions(serve, keys):
+    file, secret = keys
+    with calling(serve(keys=file).url, additional_headers={"Authorization": f"Bearer {secret}"}) as caller:
+        caller.next()
+        KeyFile(file).remove("ada")
+        caller.send("response.create")
+        error, number = closed(caller)
+    assert (error["code"], number) == ("invalid_api_key", 1008)
+
+
 def test_an_event_that_is_too_large_ends_the_session(serve):
     with calling(serve(realtime={"max_event_bytes": 1000}).url) as caller:
         caller.next()

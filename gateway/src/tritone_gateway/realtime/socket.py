@@ -90,6 +90,7 @@ async def _converse(socket: WebSocket, configuration: Configuration, outgoing: O
                 message: Any = await socket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
+                here.caller.check_key()
                 text = message.get("text")
                 if text is None:
                     await outgoing.fault(invalid("an event is text, not bytes", None, "invalid_json"))
@@ -100,7 +101,7 @@ async def _converse(socket: WebSocket, configuration: Configuration, outgoing: O
         said = f"the session has lasted {minutes:g} minutes, which is the limit"
         await outgoing.fault(ApiError(400, said, code="session_expired"))
         await socket.close(EXPIRED, "session_expired")
-    except WebSocketDisconnect:
+    except (WebSocketDisconnect, ApiError):
         raise
     except Exception as error:
         await outgoing.fault(unknown(error, here.request_id))
