@@ -1,8 +1,11 @@
 """What realtime sessions hear: the end of a turn by its sound, words that are stable, laws of telephones."""
 
 import asyncio
+import gc
 import socket
 import threading
+import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from tritone_gateway.context import Context
 from tritone_gateway.door.access import UNLIMITED, Caller
 from tritone_gateway.realtime import sound
 from tritone_gateway.realtime.listening import ear, smart_turn
+from tritone_gateway.realtime.listening.activity import VoiceActivity
 from tritone_gateway.realtime.listening.hearing import Hearing
 from tritone_gateway.realtime.words import agreed, continued, spread, words_of
 
@@ -217,6 +221,32 @@ def test_a_caller_who_reads_nothing_is_cut_off(serve):
                 break
             gone.wait(0.1)
         assert gone.is_set()
+
+
+def test_a_session_that_has_ended_holds_no_detector(serve, speech, monkeypatch):
+    """Each takes megabytes that Python's collector does not see."""
+    alive = weakref.WeakSet()
+
+    class Watched(VoiceActivity):
+        def __init__(self):
+            super().__init__()
+            alive.add(self)
+
+    monkeypatch.setattr(ear, "VoiceActivity", Watched)
+    url = serve().url
+    gc.disable()
+    try:
+        for _ in range(3):
+            with calling(url) as caller:
+                caller.next()
+                caller.speak(speech)
+                caller.until("input_audio_buffer.speech_started")
+                assert len(alive) >= 1
+        end = time.monotonic() + PATIENCE_S
+        while alive:
+            assert time.monotonic() < end
+    finally:
+        gc.enable()
 
 
 def test_sessions_do_not_hear_each_other(serve):

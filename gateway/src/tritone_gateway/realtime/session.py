@@ -86,12 +86,13 @@ class Session:
 
     async def end(self) -> None:
         """Stop everything that is still going on."""
-        await self._ear.stop()
+        await self._ear.close()
         tasks = [task for task in (self._answer and self._answer[1], self._waiting) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._scribe.end()
+        self.conversation.items.clear()  # at once, and not when Python looks for what is in circles
 
     # ── the session ──
 

@@ -108,6 +108,12 @@ class Ear:
             await self.turn.hearing.stop()
             self.turn = None
 
+    async def close(self) -> None:
+        """Hear no more at all, and hold nothing: the detector's memory is not Python's to find."""
+        await self.stop()
+        self._sound.clear()
+        self._activity = None
+
     async def _listen(self, detection: ServerVad | SemanticVad) -> None:
         activity = self._activity = self._activity or VoiceActivity()
         self._listened = max(self._listened, self._begin)
