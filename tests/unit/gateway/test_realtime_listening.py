@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import socket
 import threading
 import time
@@ -136,9 +137,9 @@ def test_words_without_times_take_as_long_as_they_are():
     ]
 
 
-def hear(texts, tell=None):
+def hear(texts, tell=None, listen=None):
     """Who hears a text more at a time, and what the server was asked."""
-    transport = MockTransport(lambda request: heard(next(texts)))
+    transport = MockTransport(listen or (lambda request: heard(next(texts))))
     client = AsyncClient(transport=transport, retries=0)
     here = Context(client, None, None, None, Caller("", UNLIMITED, None), "r", {}, None, client)
     object.__setattr__(here, "settings", type("Settings", (), {"timeout_s": 5}))
@@ -181,6 +182,39 @@ def test_a_transcript_that_turns_out_otherwise_is_told_whole_at_the_end():
         return await hearing.end(np.zeros(64_000, np.int16), speech_end=60_000), told
 
     assert asyncio.run(run()) == ("The circle is red.", ["The circus is"])
+
+
+@pytest.mark.parametrize("space", [" ", ""])
+def test_long_speech_is_told_as_it_is_said_and_heard_again_only_from_its_last_words(space):
+    """A word each half second, which the samples have as their numbers."""
+    lengths = []
+
+    def listen(request):
+        samples, _ = soundfile.read(io.BytesIO(request.inputs["audio_bytes"][0, 0]), dtype="int16")
+        lengths.append(len(samples) / 16_000)
+        first, last = int(samples[0]), int(samples[-1])
+        names = [f"w{n}" if space else chr(0x4E00 + n) for n in range(first, last + 1)]
+        at = 0.5 * np.arange(len(names))
+        return heard(space.join(names)) | {"word": names, "word_start": at, "word_end": at + 0.5}
+
+    async def run():
+        told = []
+
+        async def tell(delta):
+            told.append(delta)
+
+        hearing, _ = hear(None, tell, listen)
+        speech = (np.arange(60 * 16_000) // 8_000).astype(np.int16)
+        for size in range(16_000, len(speech) + 1, 16_000):
+            hearing.grow(lambda size=size: speech[:size], size, 0.0)
+            while hearing._task is not None and not hearing._task.done():
+                await asyncio.sleep(0.001)
+        return await hearing.end(speech, speech_end=len(speech)), told
+
+    text, told = asyncio.run(run())
+    assert text == space.join(f"w{n}" if space else chr(0x4E00 + n) for n in range(120)) == "".join(told)
+    assert len(told) > 50
+    assert max(lengths) < 15
 
 
 @pytest.mark.parametrize(("law", "loudest"), [("audio/pcmu", 32_124), ("audio/pcma", 32_256)])
