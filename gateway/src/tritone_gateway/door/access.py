@@ -3,14 +3,14 @@
 import hashlib
 import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from tritone_gateway.door.keys import KeyFile
+from tritone_gateway.door.keys import Key, KeyFile
 from tritone_gateway.errors import ApiError, try_again
 from tritone_gateway.settings import Limits, Settings
 
@@ -29,12 +29,20 @@ class Caller:
         name: of his key; "" where no keys are in force.
         limits: what he may ask for in a minute.
         limiter: what counts it, for all callers.
+        known: whether his key is still taken.
     """
 
-    def __init__(self, name: str, limits: Limits, limiter: FixedWindowRateLimiter) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, limits: Limits, limiter: FixedWindowRateLimiter, known: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.name, self._known = name, known
         self._limits = limits
         self._limiter = limiter
+
+    def check_key(self) -> None:
+        """Raises: ApiError: 401: his key was removed meanwhile."""
+        if not self._known():
+            raise _unauthorised("the key is not taken any more")
 
     @property
     def pseudonym(self) -> str:
@@ -68,6 +76,16 @@ class Caller:
         limit = getattr(self._limits, kind)
         if limit and amount > 0:
             await self._limiter.hit(RateLimitItemPerMinute(limit), self.name, kind, cost=max(1, round(amount)))
+
+    async def left(self) -> list[dict[str, str | int | float]]:
+        """What is left of requests and tokens, as realtime's `rate_limits.updated` has it; empty without limits."""
+        found: list[dict[str, str | int | float]] = []
+        for kind in ("requests", "tokens"):
+            if limit := getattr(self._limits, kind):
+                over = await self._limiter.get_window_stats(RateLimitItemPerMinute(limit), self.name, kind)
+                seconds = round(max(0.0, over.reset_time - time.time()), 3)
+                found.append({"name": kind, "limit": limit, "remaining": over.remaining, "reset_seconds": seconds})
+        return found
 
     async def _spent(self, kind: Kind, limit: int) -> ApiError:
         over = await self._limiter.get_window_stats(RateLimitItemPerMinute(limit), self.name, kind)
@@ -106,7 +124,11 @@ class Access:
         if key is None:
             raise _unauthorised("the key is not known here")
         own = key.limits.model_dump(exclude_unset=True) if key.limits else {}
-        return Caller(key.name, self._default.model_copy(update=own), self._limiter)
+        return Caller(key.name, self._default.model_copy(update=own), self._limiter, lambda: self._has(key))
+
+    def _has(self, key: Key) -> bool:
+        listed = self._keys.keys() if self._keys else []
+        return any(known.sha256 == key.sha256 for known in listed)
 
 
 def may_start(settings: Settings) -> str:
