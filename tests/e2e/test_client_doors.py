@@ -33,7 +33,8 @@ def folder(server, tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     with Client(server.grpc) as client:
         client.speak("What color is the circle in this picture?").save(folder / "question.wav")
-        client.speak("The circle is red. The star is blue.").save(folder / "lecture.m4a")  # told by its first bytes
+        said = client.speak("The circle is red. The star is blue.")
+        (folder / "lecture.m4a").write_bytes(said.wav)  # a file is told by its first bytes
     (folder / "holiday").mkdir()
     for name in ("picture.png", "one.png", "holiday/red.png"):
         (folder / name).write_bytes(PICTURE)
