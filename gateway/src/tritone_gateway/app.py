@@ -18,6 +18,7 @@ from tritone_gateway.endpoints import (
     health,
     images,
     models,
+    page,
     rank,
     speech,
     transcriptions,
@@ -51,8 +52,10 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
     state.catalogue = Catalogue(client, settings.aliases)
     for endpoint in ENDPOINTS:
         app.include_router(endpoint.router)
+    shown = page.files() if settings.page else {}
+    app.include_router(page.router_of(shown))
     errors.install(app)
-    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics)
+    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics, open_to_all=frozenset(shown))
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

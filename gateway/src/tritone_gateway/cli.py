@@ -41,6 +41,7 @@ def gateway(
     ] = None,
     keys_file: Annotated[Path | None, typer.Option("--keys", help="The file of hashes: only its keys may ask.")] = None,
     open_: Annotated[bool | None, typer.Option("--open", help="Anybody may ask, without a key.")] = None,
+    page: Annotated[bool | None, typer.Option("--page/--no-page", help="Show the page for people at /.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Origin whose pages may ask; may be repeated.")] = None,
 ) -> None:
     """Serve OpenAI's API until Ctrl-C. Everything can also be set by variables such as TRITONE_GATEWAY_PORT."""
@@ -52,6 +53,7 @@ def gateway(
         "server": server,
         "keys": keys_file,
         "open": open_,
+        "page": page,
         "cors": cors,
     }
     try:
