@@ -1,8 +1,6 @@
-import { button, h, iconButton } from '../shared/dom'
-import { ICONS } from '../shared/icons'
-import { save } from '../shared/pictures'
-import { all, remove, type Drawn, type Kept } from '../shared/store'
-import type { Words } from '../i18n'
+import { h } from '../shared/dom'
+import { all, type Drawn, type Kept } from '../shared/store'
+import { view } from '../shared/viewer'
 
 export type Actions = { like: (drawn: Drawn) => void; change: (picture: Blob) => void }
 
@@ -22,9 +20,10 @@ export class Gallery {
   async refresh(): Promise<void> {
     const kept = (await all()).filter((each) => each.drawn)
     const tiles = new Map(kept.map((each) => [each.id, this.shown.get(each.id) ?? this.tile(each)]))
+    const jobs = [...this.element.querySelectorAll('.job')]
     this.shown = tiles
-    this.element.replaceChildren(...this.element.querySelectorAll('.job'), ...tiles.values())
-    this.counted(kept.length)
+    this.element.replaceChildren(...jobs, ...tiles.values())
+    this.counted(jobs.length + kept.length)
   }
 
   /** What is being drawn stands first. */
@@ -34,55 +33,13 @@ export class Gallery {
   }
 
   private tile(kept: Kept): HTMLElement {
-    const image = h('img', { alt: kept.drawn!.prompt, src: URL.createObjectURL(kept.blob), class: 'canvas' })
-    const open = h('button', { type: 'button', class: 'frame', on: { click: () => this.open(kept) } }, image)
-    return h('li', { class: 'tile' }, open)
-  }
-
-  private open(kept: Kept): void {
     const drawn = kept.drawn!
-    const close = () => dialog.close()
-    const act = (work: () => void) => () => {
-      close()
-      work()
-    }
-    const url = URL.createObjectURL(kept.blob)
-    const image = h('img', { src: url, alt: drawn.prompt, class: 'canvas' })
-    const actions = h(
-      'div',
-      { class: 'row' },
-      button('save', () => save(kept.blob, kept.name), { class: 'button primary' }),
-      button('draw.like', act(() => this.actions.like(drawn))),
-      button('draw.change', act(() => this.actions.change(kept.blob))),
-      button('draw.ask', act(() => askAbout(kept.blob))),
-      iconButton(ICONS.bin, 'remove', act(() => void remove([kept.id]))),
-    )
-    const text = h('div', { class: 'told' }, h('p', { class: 'prompt', id: 'drawn' }, drawn.prompt), facts(drawn), actions)
-    const dialog = h('dialog', { class: 'sheet picture', 'aria-labelledby': 'drawn' }, iconButton(ICONS.close, 'close', close, { class: 'icon-button corner' }), image, text)
-    dialog.addEventListener('close', () => {
-      dialog.remove()
-      URL.revokeObjectURL(url)
-    })
-    dialog.addEventListener('click', (event) => event.target === dialog && close())
-    document.body.append(dialog)
-    dialog.showModal()
+    const image = h('img', { alt: drawn.prompt, src: URL.createObjectURL(kept.blob), class: 'canvas' })
+    const open = () =>
+      view(kept, [
+        { words: 'draw.like', work: () => this.actions.like(drawn) },
+        { words: 'draw.change', work: () => this.actions.change(kept.blob) },
+      ])
+    return h('li', { class: 'tile' }, h('button', { type: 'button', class: 'frame', on: { click: open } }, image))
   }
-}
-
-/** Take a picture to where it can be asked about. */
-export function askAbout(picture: Blob): void {
-  location.hash = '#ask'
-  setTimeout(() => dispatchEvent(new CustomEvent('ask-about', { detail: picture })), 50)
-}
-
-function facts(drawn: Drawn): HTMLElement {
-  const style: Words | string = drawn.style ? (`style.${drawn.style}` as Words) : ''
-  const rows: [Words, string, Words?][] = [
-    ['draw.seed', String(drawn.seed)],
-    ['draw.steps', String(drawn.steps)],
-    ['draw.guidance', String(drawn.guidance)],
-    ...(style ? [['draw.style', '', style as Words] as [Words, string, Words]] : []),
-    ...(drawn.negative ? [['draw.negative', drawn.negative] as [Words, string]] : []),
-  ]
-  return h('dl', {}, ...rows.flatMap(([name, value, words]) => [h('dt', { say: name }), words ? h('dd', { say: words }) : h('dd', {}, value)]))
 }

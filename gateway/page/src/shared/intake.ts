@@ -14,7 +14,7 @@ export function chooser(label: Words, accept: string, take: Take, { many = false
   })
   const press = () => input.click()
   const props: Props = { 'data-chooses': accept }
-  return h('span', {}, input, words ? button(label, press, { class: 'button quiet', ...props }) : iconButton(path, label, press, props))
+  return h('span', { class: folder ? 'folder' : '' }, input, words ? button(label, press, { class: 'button quiet', ...props }) : iconButton(path, label, press, props))
 }
 
 /** Files dropped on a place, or pasted while it is shown. */
