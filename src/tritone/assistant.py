@@ -26,8 +26,9 @@ Row = dict[str, Any]
 Call = Callable[[str, Row, Sequence[str]], Awaitable[Row]]
 CallStream = Callable[[str, Row, Sequence[str]], AsyncIterator[Row]]
 
+COUNTS = ("prompt_tokens", "completion_tokens", "image_tokens")
 HEARD = ("text", "duration")
-THOUGHT = ("text_output", "finish_reason", "completion_tokens")
+THOUGHT = ("text_output", "finish_reason", *COUNTS)
 SPOKEN = ("audio", "sampling_rate", "voice", "word", "word_start", "word_end")
 MODALITIES = ("text", "audio")
 
@@ -66,7 +67,7 @@ class Piece:
 
     text: str
     finish_reason: str
-    completion_tokens: int
+    counts: tuple[int, ...]  # COUNTS, up to here
     number: int  # of the clauses of the answer: 0, 1, …
     think_ms: float  # from the transcript to the text of this clause
     speak_ms: float = 0.0
@@ -107,7 +108,7 @@ class Assistant:
         asked = await self._listen(audio_bytes, text_input, language, question)
         transcript, hear_ms = asked.transcript, _ms_since(started)
         common = {"duration": asked.duration, "hear_ms": hear_ms}
-        nothing = Piece("", "" if transcript.strip() else "stop", 0, 0, 0.0)
+        nothing = Piece("", "" if transcript.strip() else "stop", (0,) * len(COUNTS), 0, 0.0)
         yield _row(0, nothing, 0.0, transcript=transcript, elapsed_ms=hear_ms, **common)
         if not transcript.strip():
             return  # silence: there is no question
@@ -179,9 +180,10 @@ class Assistant:
                 text, reason = (str(row[name][0], "utf-8") for name in ("text_output", "finish_reason"))
                 # A model that is faster than its listener may give several clauses in one piece.
                 *parts, last = clauses.pieces(text)
+                counts = tuple(int(row[name][0]) for name in COUNTS)
                 for part, ending in (*((part, "") for part in parts), (last, reason)):
                     plain = stream.feed(part)  # here, where the pieces are in order: code goes on from one to the next
-                    piece = Piece(part, ending, int(row["completion_tokens"][0]), number, _ms_since(started))
+                    piece = Piece(part, ending, counts, number, _ms_since(started))
                     yield replace(piece, said=plain.text, speech_error=plain.note)
                     number += 1
 
@@ -230,7 +232,7 @@ def _row(index: int, piece: Piece, begin: float, **common: Any) -> Row:
         "index": index,
         "text_output": piece.text,
         "finish_reason": piece.finish_reason,
-        "completion_tokens": piece.completion_tokens,
+        **dict(zip(COUNTS, piece.counts, strict=True)),
         "audio": piece.sound,
         "sampling_rate": piece.sampling_rate,
         "audio_wav": lambda: audio.encode_wav(piece.sound, piece.sampling_rate),

@@ -70,6 +70,7 @@ def reply(index, text, reason=""):
     ms = {f"{stage}_ms": 1.0 for stage in ("hear", "think", "speak", "elapsed")}
     spoken = {name: value for name, value in speech(text).items() if name not in ("voice", "note")}
     told = {"transcript": "What color is it?", "duration": 2.5, "text_output": text, "finish_reason": reason}
+    told |= {"prompt_tokens": 7, "image_tokens": 3}
     return {"index": index, "completion_tokens": index + 1, "speech_error": "", **told, **spoken, **ms}
 
 

@@ -54,7 +54,8 @@ class Models:
                 reason = "stop" if number == len(self.clauses) - 1 else ""
                 texts = {"text_output": clause, "finish_reason": reason}
                 arrays = {name: np.array([text.encode()], object) for name, text in texts.items()}
-                yield {**arrays, "completion_tokens": np.int32([number + 1])}
+                counts = {"prompt_tokens": 9, "completion_tokens": number + 1, "image_tokens": 4}
+                yield arrays | {name: np.int32([count]) for name, count in counts.items()}
         except GeneratorExit:
             self.stopped = True
             raise

@@ -213,6 +213,9 @@ class ReplyChunk:
     finish_reason: str | None  # None until the last piece
     speech_error: str  # why there is no sound, where no voice can speak the clause; or what of it is not read
     latencies: Latencies
+    prompt_tokens: int = 0  # 0 also of servers that do not tell
+    completion_tokens: int = 0  # up to here
+    image_tokens: int = 0  # of the prompt's
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,10 @@ from tritone_gateway.endpoints import (
 )
 from tritone_gateway.endpoints.language import chat, responses
 from tritone_gateway.metrics import Metrics
+from tritone_gateway.realtime import socket as realtime
 from tritone_gateway.settings import Settings
 
-ENDPOINTS = (health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images)
+ENDPOINTS = (health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images, realtime)
 EXPOSED = ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
 
 

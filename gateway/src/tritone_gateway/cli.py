@@ -16,7 +16,7 @@ from rich.table import Table
 from tritone_client import AsyncClient, InvalidInput
 from tritone_gateway.app import create_app
 from tritone_gateway.door.access import RefusesToStart, may_start
-from tritone_gateway.door.connection import bounded
+from tritone_gateway.door.connection import bounded, sockets
 from tritone_gateway.door.keys import KeyFile, KeysUnreadable
 from tritone_gateway.settings import Limits, Settings
 
@@ -150,7 +150,7 @@ def _config(settings: Settings, client: AsyncClient) -> uvicorn.Config:
     return uvicorn.Config(
         create_app(settings, client),
         http=bounded(settings),
-        ws="none",
+        **sockets(settings),
         log_config=None,
         access_log=False,
         server_header=False,

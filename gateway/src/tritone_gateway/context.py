@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Request
+from starlette.requests import HTTPConnection
 
 from tritone_client import AsyncClient
 from tritone_gateway.catalog import Catalogue
@@ -66,6 +67,11 @@ class Context:
 
 async def context(request: Request) -> Context:
     """See Context."""
+    return context_of(request)
+
+
+def context_of(request: HTTPConnection) -> Context:
+    """The surroundings of a request, or of a WebSocket."""
     state, app = request.state, request.app.state
     trace = trace_of(request.headers)
     return Context(app.client, app.settings, app.metrics, app.catalogue, state.caller, state.request_id, trace)

@@ -16,6 +16,8 @@ class Metrics:
             "tritone_gateway_request_seconds", "Until an answer was complete", endpoint, registry=to
         )
         self.in_flight = Gauge("tritone_gateway_in_flight", "Requests that are being answered", registry=to)
+        self.sessions = Gauge("tritone_gateway_realtime_sessions", "Realtime sessions that are open", registry=to)
+        self.open_sessions = 0  # what the gauge shows
         self.left = Counter("tritone_gateway_callers_left", "Callers who left too early", endpoint, registry=to)
         self.tokens = Counter("tritone_gateway_tokens", "Tokens read and written", direction, registry=to)
         self.pictures = Counter("tritone_gateway_pictures", "Pictures shown and drawn", direction, registry=to)

@@ -8,7 +8,10 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 MIB = 2**20
 # Names that applications have built in. What they ask for is what the model of ours on the right does.
 ALIASES = {
-    **dict.fromkeys(("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe"), "whisper"),
+    **dict.fromkeys(("whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"), "whisper"),
+    **dict.fromkeys(("gpt-realtime-whisper", "gpt-live-transcribe"), "whisper"),
+    **dict.fromkeys(("gpt-realtime", "gpt-realtime-mini", "gpt-realtime-1.5", "gpt-realtime-2"), "llava"),
+    **dict.fromkeys(("gpt-realtime-2.1", "gpt-realtime-2.1-mini"), "llava"),
     **dict.fromkeys(("tts-1", "tts-1-hd", "gpt-4o-mini-tts"), "tts"),
     **dict.fromkeys(("dall-e-2", "dall-e-3", "gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5"), "stable_diffusion"),
 }
@@ -24,6 +27,25 @@ class Limits(BaseModel):
     tokens: int = Field(default=200_000, ge=0)  # read and written
     pictures: int = Field(default=120, ge=0)  # shown and drawn
     audio_seconds: int = Field(default=7_200, ge=0)  # heard and spoken
+
+
+class Realtime(BaseModel):
+    """How much a realtime session may hold, and how many there may be; sizes in bytes, times in seconds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sessions: int = Field(default=64, ge=0)  # at a time
+    session_s: float = Field(default=3600, gt=0)  # after which a session ends
+    max_event_bytes: int = Field(default=16 * MIB, gt=0)
+    max_buffer_s: float = Field(default=120, gt=0)  # of sound that is not yet committed
+    max_kept_s: float = Field(default=600, gt=0)  # of sound in a conversation; older items keep their words alone
+    max_items: int = Field(default=500, ge=2)
+    max_picture_bytes: int = Field(default=64 * MIB, gt=0)  # in a conversation
+    max_characters: int = Field(default=12_000, gt=0)  # of a conversation that the model is told; older ones are not
+    ping_s: float = Field(default=20, gt=0)  # between pings, and for their answer
+    partial_s: float = Field(default=0.7, gt=0)  # of new sound between transcripts of what is still being said
+    smart_turn: Path | None = None  # the folder of the model; $TRITONE_CHECKPOINTS/smart_turn where it is not said
+    secret_s: int = Field(default=600, ge=10, le=7200)  # for how long a browser's key is taken
 
 
 class Settings(BaseSettings):
@@ -50,6 +72,7 @@ class Settings(BaseSettings):
     stuck_after_s: float = Field(default=30, gt=0)  # a caller who reads nothing for so long is cut off
     keep_alive_s: float = Field(default=15, gt=0)  # silence in a stream after which a comment is sent
     drain_s: float = Field(default=30, ge=0)  # for requests in flight when the gateway stops
+    realtime: Realtime = Realtime()
     aliases: dict[str, str] = ALIASES
     voices: dict[str, str] = {}  # the caller's name for a voice: ours
     image_steps: dict[str, int] = STEPS  # by quality; "auto" is the server's own number

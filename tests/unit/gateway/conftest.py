@@ -15,7 +15,7 @@ from mock_tritone import answers
 
 from tritone_client import AsyncClient, MockTransport
 from tritone_gateway.app import create_app
-from tritone_gateway.door.connection import bounded
+from tritone_gateway.door.connection import bounded, sockets
 from tritone_gateway.settings import Settings
 
 
@@ -66,7 +66,7 @@ def running(handler, transport=None, **settings):
     settings = Settings(**settings)
     listening = socket.create_server(("127.0.0.1", 0))
     app = create_app(settings, AsyncClient(transport=transport, retries=0))
-    server = uvicorn.Server(uvicorn.Config(app, http=bounded(settings), ws="none", log_config=None))
+    server = uvicorn.Server(uvicorn.Config(app, http=bounded(settings), **sockets(settings), log_config=None))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     while not server.started:

@@ -22,6 +22,7 @@ from tritone_client.types import (
     Speech,
 )
 
+_COUNTS = ("prompt_tokens", "completion_tokens", "image_tokens")
 _CAPTION_QUESTIONS = {"en": "Describe the picture.", "zh": "请描述这张图。"}
 
 
@@ -148,4 +149,5 @@ def _reply_chunk(outputs: Outputs) -> ReplyChunk:
         finish_reason=text_of(outputs, "finish_reason") or None,
         speech_error=text_of(outputs, "speech_error"),
         latencies=Latencies(*(float(outputs[f"{stage}_ms"][0, 0]) for stage in ("hear", "think", "speak", "elapsed"))),
+        **{name: int(outputs[name][0, 0]) for name in _COUNTS if name in outputs},
     )

@@ -69,6 +69,16 @@ class Caller:
         if limit and amount > 0:
             await self._limiter.hit(RateLimitItemPerMinute(limit), self.name, kind, cost=max(1, round(amount)))
 
+    async def left(self) -> list[dict[str, str | int | float]]:
+        """What is left of requests and tokens, as realtime's `rate_limits.updated` has it; empty without limits."""
+        found: list[dict[str, str | int | float]] = []
+        for kind in ("requests", "tokens"):
+            if limit := getattr(self._limits, kind):
+                over = await self._limiter.get_window_stats(RateLimitItemPerMinute(limit), self.name, kind)
+                seconds = round(max(0.0, over.reset_time - time.time()), 3)
+                found.append({"name": kind, "limit": limit, "remaining": over.remaining, "reset_seconds": seconds})
+        return found
+
     async def _spent(self, kind: Kind, limit: int) -> ApiError:
         over = await self._limiter.get_window_stats(RateLimitItemPerMinute(limit), self.name, kind)
         after = max(0.1, over.reset_time - time.time())

@@ -7,12 +7,13 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
+from tritone_gateway.door.sockets import check_origin, headers_of_socket
 from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
@@ -43,6 +44,9 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -68,7 +72,23 @@ class Door:
             self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
             self.metrics.seconds.labels(endpoint_of(scope)).observe(time.perf_counter() - start)
 
-    async def _admit(self, scope: Scope, headers: Headers) -> None:
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A WebSocket: as a request, but it may last, and its origin is asked for here, as CORS knows none."""
+        headers = Headers(scope=scope)
+        scope.setdefault("state", {})["request_id"] = request_id = id_of(headers)
+        answer = Answer(send, request_id)
+        try:
+            check_origin(headers, self.settings, self.access)
+            await self._admit(scope, headers_of_socket(scope, headers))
+            await self.app(scope, receive, answer.send)
+        except ApiError as error:
+            await answer.fail(error, scope, receive)
+        except Exception as error:
+            await answer.fail(unknown(error, request_id), scope, receive)
+        finally:
+            self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
+
+    async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
         if scope["path"] in self.open_to_all:
             return
         scope["state"]["caller"] = caller = self.access.caller(headers)
@@ -88,9 +108,12 @@ class Answer:
 
     async def send(self, message: Message) -> None:
         """See ASGI."""
-        if message["type"] == "http.response.start":
+        if message["type"].endswith("http.response.start"):
             self.status = message["status"]
             MutableHeaders(scope=message)["x-request-id"] = self._request_id
+        elif message["type"] == "websocket.accept":
+            self.status = 101
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode())]
         await self._send(message)
 
     async def fail(self, error: ApiError, scope: Scope, receive: Receive) -> None:
