@@ -16,6 +16,11 @@ export function onTrouble(key: () => Promise<boolean>, away: () => void): void {
   noticeAway = away
 }
 
+/** Whether the server is there is looked into. */
+export function noteAway(): void {
+  noticeAway()
+}
+
 export function address(path: string): URL {
   return new URL(path, document.baseURI)
 }

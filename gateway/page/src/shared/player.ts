@@ -53,10 +53,10 @@ export class Player {
     return this.played < this.pushed
   }
 
-  /** Silence, at once. What was queued is never heard, and does not count as pushed. */
+  /** Silence, at once: what was queued is skipped. */
   stop(): void {
-    this.node?.port.postMessage(null)
-    this.pushed = this.played
+    this.node?.port.postMessage(this.pushed)
+    this.played = this.pushed
     this.level = 0
   }
 }

@@ -10,9 +10,9 @@ class Play extends AudioWorkletProcessor {
 
   constructor() {
     super()
-    this.port.onmessage = ({ data }: MessageEvent<Float32Array | null>) => {
-      if (data) this.queue.push(data)
-      else this.stop()
+    this.port.onmessage = ({ data }: MessageEvent<Float32Array | number>) => {
+      if (typeof data === 'number') this.skip(data)
+      else this.queue.push(data)
     }
   }
 
@@ -37,9 +37,11 @@ class Play extends AudioWorkletProcessor {
     return true
   }
 
-  private stop(): void {
+  /** Silence, at once; the clock goes on from where what was skipped would have ended. */
+  private skip(to: number): void {
     this.queue = []
     this.at = 0
+    this.played = to
     this.report()
   }
 
