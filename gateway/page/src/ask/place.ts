@@ -2,6 +2,7 @@ import { Composer } from '../shared/composer'
 import { field, h } from '../shared/dom'
 import { models } from '../shared/calls'
 import { EXAMPLES } from '../shared/examples'
+import { onAsked } from '../shared/handover'
 import { takes } from '../shared/intake'
 import { notice } from '../shared/notice'
 import { keep, settings } from '../shared/settings'
@@ -47,7 +48,7 @@ export function askPlace(): HTMLElement {
     composer.input.focus()
   }
   takes(place, 'image', ([file]) => void composer.take(file))
-  addEventListener('ask-about', (event) => void composer.take((event as CustomEvent<Blob>).detail))
+  onAsked((picture) => void composer.take(picture))
   return place
 }
 

@@ -83,6 +83,7 @@ class Answer {
       void navigator.clipboard.writeText(this.text).then(() => announce(text('copied')))
     })
     const aloud = aloudButton(() => this.text, (failure) => this.below.replaceChildren(notice(failure)))
+    copy.hidden = !navigator.clipboard // on plain http from elsewhere
     this.actions = h('div', { class: 'actions', hidden: true }, copy, aloud)
     this.element = h('article', { class: 'answer' }, title, this.words, this.state, this.below, this.actions)
   }

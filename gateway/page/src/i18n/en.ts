@@ -44,6 +44,7 @@ export const en = {
   'failure.camera': 'The camera is not allowed. Allow it beside the address of this page, then try again.',
   'failure.microphone': 'The microphone is not allowed. Allow it beside the address of this page, then try again.',
   'failure.insecure': 'Browsers allow microphones and cameras only on safe addresses. Open this page by https, or as localhost.',
+  'failure.short': 'That was too short. Hold the button for as long as you speak.',
   'failure.detail': 'What the server said',
 
   'ask.name': 'Ask',

@@ -46,6 +46,7 @@ export const zh: Record<Key, string> = {
   'failure.camera': '相机未获允许。请在地址栏旁允许使用相机，然后再试。',
   'failure.microphone': '麦克风未获允许。请在地址栏旁允许使用麦克风，然后再试。',
   'failure.insecure': '浏览器只在安全的地址上允许使用麦克风和相机。请用 https 或 localhost 打开本页。',
+  'failure.short': '时间太短了。说话时请一直按住按钮。',
   'failure.detail': '服务器的原话',
 
   'ask.name': '问图',

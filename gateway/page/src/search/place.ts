@@ -1,3 +1,4 @@
+import { pictureOf } from '../shared/composer'
 import { button, h, iconButton } from '../shared/dom'
 import { EXAMPLES } from '../shared/examples'
 import { Failure, failureOf } from '../shared/failure'
@@ -99,7 +100,7 @@ class Search {
   }
 
   private async byPicture(picture: Blob): Promise<void> {
-    const image = h('img', { alt: text('search.like'), src: URL.createObjectURL(picture), class: 'thumb' })
+    const image = pictureOf(picture, 'search.like')
     this.words.value = ''
     this.like.replaceChildren(image, iconButton(ICONS.close, 'picture.remove', () => (this.unlike(), void this.byWords()), { class: 'icon-button' }))
     this.like.hidden = false

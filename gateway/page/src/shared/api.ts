@@ -83,7 +83,8 @@ export async function* events<T extends object>(answer: Response, isLast: (event
   throw new Failure('broken')
 }
 
-function stopped(error: unknown): never {
+/** What reading throws, as what it means. */
+export function stopped(error: unknown): never {
   if (error instanceof DOMException && error.name === 'AbortError') throw error
   noticeAway()
   throw new Failure('broken')

@@ -1,5 +1,5 @@
 /** The calls that the page makes, typed. */
-import { ask, events, type Asked } from './api'
+import { ask, events, stopped, type Asked } from './api'
 
 export type Part = { type: 'text'; text: string } | { type: 'image_url'; image_url: { url: string } }
 export type Message = { role: 'user' | 'assistant' | 'system'; content: string | Part[] }
@@ -49,7 +49,7 @@ export async function* speak(input: string, voice: string, more: More): AsyncGen
   const reader = answer.body!.getReader()
   let rest = new Uint8Array()
   while (true) {
-    const { done, value } = await reader.read()
+    const { done, value } = await reader.read().catch(stopped)
     if (done) return
     const bytes = new Uint8Array(rest.length + value.length)
     bytes.set(rest)

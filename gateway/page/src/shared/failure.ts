@@ -1,6 +1,6 @@
 import type { Words } from '../i18n'
 
-export type Kind = 'away' | 'broken' | 'busy' | 'key' | 'large' | 'rule' | 'missing' | 'failed' | 'starting' | 'camera' | 'microphone' | 'insecure'
+export type Kind = 'away' | 'broken' | 'busy' | 'key' | 'large' | 'rule' | 'missing' | 'failed' | 'starting' | 'camera' | 'microphone' | 'insecure' | 'short'
 
 /** Something that did not work, as a sentence that says what to do; `detail` is the server's own, in English. */
 export class Failure extends Error {
@@ -28,5 +28,5 @@ export function kindOf(status: number, code: string | null): Kind {
 export function failureOf(error: unknown): Failure | null {
   if (error instanceof Failure) return error
   if (error instanceof DOMException && error.name === 'AbortError') return null
-  return new Failure(error instanceof TypeError ? 'away' : 'failed', error instanceof Error ? error.message : '')
+  return new Failure('failed', error instanceof Error ? error.message : '')
 }

@@ -1,3 +1,4 @@
+import { Failure } from './failure'
 import worklet from './player.worklet?worker&url'
 
 export const RATE = 24_000 // Hz, of everything that is spoken
@@ -16,13 +17,17 @@ export class Player {
 
   /** Wake the loudspeaker; browsers allow it once somebody has pressed something. */
   start(): Promise<void> {
-    this.starting ??= this.open()
+    this.starting ??= this.open().catch((error) => {
+      delete this.starting
+      throw error
+    })
     void this.context?.resume()
     return this.starting
   }
 
   private async open(): Promise<void> {
     this.context = new AudioContext({ sampleRate: RATE })
+    if (!this.context.audioWorklet) throw new Failure('insecure')
     await this.context.audioWorklet.addModule(worklet)
     this.node = new AudioWorkletNode(this.context, 'play', { numberOfInputs: 0, outputChannelCount: [1] })
     this.node.port.onmessage = ({ data }: MessageEvent<Report>) => this.reported(data)

@@ -1,4 +1,5 @@
 import { button, h, iconButton } from './dom'
+import { askAbout } from './handover'
 import { ICONS } from './icons'
 import { save } from './pictures'
 import { remove, type Drawn, type Kept } from './store'
@@ -34,11 +35,6 @@ export function view(kept: Kept, actions: Action[]): void {
   dialog.addEventListener('click', (event) => event.target === dialog && close())
   document.body.append(dialog)
   dialog.showModal()
-}
-
-function askAbout(picture: Blob): void {
-  location.hash = '#ask'
-  setTimeout(() => dispatchEvent(new CustomEvent('ask-about', { detail: picture })), 50)
 }
 
 function facts({ seed, steps, guidance, style, negative }: Drawn): HTMLElement {

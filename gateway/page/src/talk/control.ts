@@ -4,7 +4,7 @@ import { say } from '../i18n'
 export type State = 'idle' | 'connecting' | 'listening' | 'thinking' | 'speaking' | 'interrupted' | 'error'
 
 const BARS = [0.55, 1, 0.8]
-const LOUD = 0.16 // the level of somebody who speaks plainly
+const LOUD = 0.09 // the level of somebody who speaks plainly
 const EASE = 0.35
 
 /** The one large control: it shows who speaks, and moves with the sound. */
@@ -39,7 +39,7 @@ export class Control {
   private move(): void {
     this.shown += (Math.min(1, this.level() / LOUD) - this.shown) * EASE
     const loud = Math.sqrt(this.shown)
-    for (const [index, bar] of this.bars.entries()) bar.style.scale = `1 ${0.35 + 0.65 * BARS[index]! * loud}`
+    for (const [index, bar] of this.bars.entries()) bar.style.scale = `1 ${0.3 + 0.7 * BARS[index]! * loud}`
     this.ring.style.scale = String(1 + 0.22 * loud)
     if (this.state !== 'idle' && this.state !== 'error') requestAnimationFrame(() => this.move())
     else for (const element of [...this.bars, this.ring]) element.style.scale = ''

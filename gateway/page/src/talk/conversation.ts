@@ -119,8 +119,8 @@ export class Conversation {
   release(): void {
     if (!this.holding) return
     this.holding = false
-    this.link?.send({ type: 'input_audio_buffer.commit' })
-    this.answer()
+    this.link?.send({ type: 'input_audio_buffer.commit' }) // the answer is asked for once it is
+    this.show('thinking')
   }
 
   /** Let the talk's last question be answered. */
@@ -173,6 +173,10 @@ export class Conversation {
         this.ended = performance.now()
         this.show('thinking')
         break
+      case 'input_audio_buffer.committed':
+        this.script.hearing(id)
+        if (!settings.talk.handsFree) this.answer()
+        break
       case 'conversation.item.input_audio_transcription.delta':
         this.script.hear(id, event.delta ?? '')
         break
@@ -200,8 +204,14 @@ export class Conversation {
         this.done(event)
         break
       case 'error':
-        if (event.error?.code !== 'response_cancel_not_active') this.fail(new Failure('rule', event.error?.message))
+        this.refused(event.error?.code ?? '', event.error?.message)
     }
+  }
+
+  private refused(code: string, said = ''): void {
+    if (code === 'response_cancel_not_active') return // it ended meanwhile
+    this.fail(code === 'input_audio_buffer_commit_empty' ? new Failure('short') : new Failure('rule', said))
+    this.settle()
   }
 
   private utterance(id: string): Utterance {

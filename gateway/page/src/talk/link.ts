@@ -19,7 +19,8 @@ export class Link {
   async open(): Promise<void> {
     try {
       await this.connect()
-    } catch {
+    } catch (error) {
+      if (error instanceof Failure && error.detail) throw error
       await ask('v1/models')
       await this.connect()
     }
@@ -41,7 +42,7 @@ export class Link {
         this.hear(event)
       }
       socket.onclose = () => {
-        reject(new Failure('away', said))
+        reject(new Failure(said ? 'busy' : 'away', said))
         if (this.socket !== socket) return
         this.socket = null
         this.broken(said)
