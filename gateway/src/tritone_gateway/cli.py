@@ -141,6 +141,8 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     shown = f"[{host}]" if ":" in host else host
     there = await client.is_ready()
     out.print(access)
+    if settings.page:
+        out.print(f"page: http://{shown}:{port}/")
     waiting = "" if there else " (it is not ready yet)"
     out.print(f"{READY}: http://{shown}:{port}/v1  server {settings.server}{waiting}")
     await uvicorn.Server(config).serve(sockets=[listening])

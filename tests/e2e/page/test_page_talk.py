@@ -1,36 +1,52 @@
 """Talk: a WAV file is the microphone, and what the loudspeaker played goes to Whisper."""
 
+import base64
 import json
 import re
 
 import numpy as np
 import pytest
-from conftest import chromium, png, silence, upload, wav, words
+from conftest import png, silence, upload, wav, words
 from playwright.sync_api import expect
 
 BEFORE_S, AFTER_S = 2.5, 30
 TWO = png(("red", "circle"), ("blue", "star"), seed=4)
 
 
+# A microphone that hears what the test says, when it says it.
+MICROPHONE = """() => {
+  const context = new AudioContext()
+  const air = context.createMediaStreamDestination()
+  navigator.mediaDevices.getUserMedia = async () => air.stream
+  window.speak = async (base64) => {
+    const file = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))
+    const source = context.createBufferSource()
+    source.buffer = await context.decodeAudioData(file.buffer)
+    source.connect(air)
+    source.start()
+  }
+}"""
+
+
 @pytest.fixture
-def microphone(tmp_path):
-    """`microphone(samples, ...)`: a browser whose microphone hears them once it is opened, and then silence."""
-    opened = []
+def microphone(chromium, tmp_path):
+    """`microphone(samples)`: a browser whose microphone hears them once it is opened, and then silence."""
 
-    def hears(*sounds):
+    def hears(sound):
         file = tmp_path / "microphone.wav"
-        file.write_bytes(wav(np.concatenate([silence(BEFORE_S), *sounds, silence(AFTER_S)])))
-        opened.append(chromium(f"--use-file-for-fake-audio-capture={file}%noloop"))
-        return opened[-1].__enter__()
+        file.write_bytes(wav(np.concatenate([silence(BEFORE_S), sound, silence(AFTER_S)])))
+        return chromium(f"--use-file-for-fake-audio-capture={file}%noloop")
 
-    yield hears
-    for each in opened:
-        each.__exit__(None, None, None)
+    return hears
 
 
 def show(page, picture=TWO):
     page.locator(".place-talk input[type=file]").set_input_files(upload("two.png", picture))
     expect(page.locator(".place-talk .thread img")).to_be_visible()
+
+
+def speak(page, samples):
+    page.evaluate("(sound) => window.speak(sound)", base64.b64encode(wav(samples)).decode())
 
 
 def state(page):
@@ -64,17 +80,20 @@ def test_a_spoken_question_about_a_picture_is_answered_aloud(microphone, visit, 
     expect(state(page)).to_have_text("Start talking")
 
 
-def test_who_speaks_stops_it_and_the_talk_remembers_what_was_heard_alone(microphone, visit, say, heard):
+def test_who_speaks_stops_it_and_the_talk_remembers_what_was_heard_alone(browser, visit, say, heard):
     sent = []
-    question, stop = say("Describe the picture."), say("Stop. What shape is at the bottom?")
-    page = visit(microphone(question, silence(3), stop), "talk")
+    page = visit(browser, "talk")
+    page.evaluate(MICROPHONE)
     page.on("websocket", lambda socket: socket.on("framesent", lambda frame: sent.append(frame)))
-    page.reload()
     show(page)
     page.get_by_role("button", name="Start talking").click()
+    expect(state(page)).to_have_text("Listening")
+    speak(page, say("Describe the picture."))
+    expect(page.locator(".spoken .now")).to_be_visible()
+    speak(page, say("Stop. What color is the star?"))
     expect(page.locator(".spoken.cut")).to_be_visible()
     truncate = next(event for event in map(json.loads, sent) if event["type"] == "conversation.item.truncate")
-    expect(page.locator(".spoken").nth(1)).to_contain_text("star")
+    expect(page.locator(".spoken").nth(1)).to_contain_text("blue")
     expect(state(page)).to_have_text("Listening")
     cut = page.locator(".spoken.cut")
     lost = cut.locator(".ahead").all_text_contents()
@@ -134,7 +153,10 @@ def test_a_talk_that_is_interrupted_by_a_press_is_silent_at_once(browser, visit)
 
 def test_without_the_microphone_it_says_how_to_allow_it(browser, visit):
     page = visit(browser, "talk", "zh")
-    page.evaluate("navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', 'NotAllowedError'))")
+    refuse = (
+        "() => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') } }"
+    )
+    page.evaluate(refuse)
     page.get_by_role("button", name="开始说话").click()
     expect(page.get_by_role("alert")).to_contain_text("请在地址栏旁允许使用麦克风，然后再试。")
     expect(state(page)).to_have_text("开始说话")

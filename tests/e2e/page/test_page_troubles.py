@@ -56,7 +56,9 @@ def test_a_server_that_stops_in_mid_drawing_is_waited_for_and_nothing_is_lost(br
     with own_gateway(server, url.rsplit(":", 1)[1]):
         expect(page.get_by_role("status").filter(has_text="The server is back.")).to_be_visible()
         expect(page.get_by_role("alert")).to_contain_text("The server is back: try again.")
-        page.get_by_role("button", name="Try again").click()
+        expect(page.get_by_role("button", name="Try again")).to_be_visible()
+        page.get_by_label("Size").select_option("auto")
+        page.get_by_role("button", name="Draw", exact=True).click()
         expect(page.locator("button.frame")).to_have_count(1)
 
 
@@ -164,4 +166,4 @@ def test_what_the_server_refuses_is_a_sentence_and_its_own_words_stand_below(bro
     sentence = {"en": "Change it and try again.", "zh": "请修改后再试。"}[language]
     expect(alert).to_contain_text(sentence)
     alert.locator("summary").click()
-    expect(alert.locator("[lang=en]")).to_contain_text("2000")
+    expect(alert.locator("[lang=en]")).to_contain_text("the limit is 2,000")

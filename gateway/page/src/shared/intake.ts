@@ -65,7 +65,8 @@ export async function photograph(): Promise<File | null> {
   video.muted = true
   video.srcObject = stream
   const dialog = h('dialog', { class: 'sheet', sayLabel: 'camera.title' })
-  const take = button('camera.take', () => dialog.close('take'), { class: 'button primary' })
+  const take = button('camera.take', () => dialog.close('take'), { class: 'button primary', disabled: true })
+  video.addEventListener('loadeddata', () => (take.disabled = false))
   const leave = button('cancel', () => dialog.close(''), { class: 'button quiet' })
   dialog.append(video, h('div', { class: 'row end' }, leave, take))
   document.body.append(dialog)

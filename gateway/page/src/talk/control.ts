@@ -6,6 +6,7 @@ export type State = 'idle' | 'connecting' | 'listening' | 'thinking' | 'speaking
 const BARS = [0.55, 1, 0.8]
 const LOUD = 0.09 // the level of somebody who speaks plainly
 const EASE = 0.35
+const CALM = matchMedia('(prefers-reduced-motion: reduce)')
 
 /** The one large control: it shows who speaks, and moves with the sound. */
 export class Control {
@@ -37,7 +38,8 @@ export class Control {
   }
 
   private move(): void {
-    this.shown += (Math.min(1, this.level() / LOUD) - this.shown) * EASE
+    const loudness = CALM.matches ? 0 : Math.min(1, this.level() / LOUD)
+    this.shown += (loudness - this.shown) * EASE
     const loud = Math.sqrt(this.shown)
     for (const [index, bar] of this.bars.entries()) bar.style.scale = `1 ${0.3 + 0.7 * BARS[index]! * loud}`
     this.ring.style.scale = String(1 + 0.22 * loud)
