@@ -101,7 +101,7 @@ def search(page: Page, words: str) -> None:
         page.locator(".empty button:visible").last.click()
         expect(page.locator(".place-search .tile")).to_have_count(6)
     page.locator("input[type=search]").fill(words)
-    expect(page.locator(".score").first).to_be_visible()
+    expect(page.locator(".score:visible").first).to_be_visible()
 
 
 def pictures(browser: Browser, url: str) -> None:

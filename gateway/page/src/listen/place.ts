@@ -83,8 +83,7 @@ class Listen {
     if (file.size > MOST_BYTES) return this.fail(new Failure('large'))
     if (this.file !== file) this.audio.src = URL.createObjectURL(file)
     this.file = file
-    this.welcome.hidden = true
-    this.work.hidden = false
+    this.open()
     this.begin('listen.hearing')
     this.transcript.text('')
     const aloud = new Announcer()
@@ -111,6 +110,11 @@ class Listen {
     this.pieces = pieces(whole, words)
     this.transcript.show(this.pieces)
     this.reading.hidden = false
+  }
+
+  private open(): void {
+    this.welcome.hidden = true
+    this.work.hidden = false
   }
 
   private begin(words: Words): void {
@@ -165,7 +169,8 @@ class Listen {
   }
 
   private async example(): Promise<void> {
-    this.welcome.ariaBusy = 'true'
+    this.open()
+    this.begin('listen.voicing')
     try {
       const parts: Float32Array[] = []
       for await (const part of speak(text('listen.example.text'), '', {})) parts.push(part)
@@ -173,6 +178,5 @@ class Listen {
     } catch (error) {
       this.fail(error, () => void this.example())
     }
-    this.welcome.ariaBusy = 'false'
   }
 }

@@ -8,9 +8,10 @@ import { announce } from '../shared/live'
 import { notice } from '../shared/notice'
 import { all, remove, type Kept } from '../shared/store'
 import { view } from '../shared/viewer'
-import { number, say, text } from '../i18n'
-import { add, look, ranked, vectorOfPicture, vectorOfText, type Found } from './index'
+import { say, text } from '../i18n'
+import { add, look, ranked, vectorOfPicture, vectorOfText } from './index'
 import './search.css'
+import { Tile } from './tile'
 
 const PAUSE_MS = 350 // in typing, before it is searched
 
@@ -26,7 +27,9 @@ class Search {
   private readonly grid = h('ul', { class: 'gallery', sayLabel: 'search.results' })
   private readonly state = h('p', { class: 'state small', role: 'status' })
   private readonly bar = h('progress', { sayLabel: 'search.progress', hidden: true })
+  private readonly waiting = h('div', { class: 'progress', role: 'progressbar', sayLabel: 'search.searching', hidden: true })
   private readonly troubles = h('div', {})
+  private readonly tiles = new Map<string, Tile>()
   private readonly empty: HTMLElement
   private readonly count = h('div', { class: 'row under' })
   private query: Float32Array | null = null
@@ -52,7 +55,7 @@ class Search {
     const examples = button('search.examples', () => void Promise.all(Object.values(EXAMPLES).map((make) => make())).then((files) => this.take(files)))
     this.empty = h('div', { class: 'empty' }, h('p', { class: 'lead', say: 'search.lead' }), h('div', { class: 'row centre' }, ...intake(), examples))
     this.count.append(this.state, h('span', { class: 'space' }), ...intake(), iconButton(ICONS.bin, 'search.clear', () => void this.clear()))
-    this.element = h('section', { class: 'place-search wide' }, h('h1', { say: 'search.title' }), form, this.troubles, this.bar, this.count, this.grid, this.empty)
+    this.element = h('section', { class: 'place-search wide' }, h('h1', { say: 'search.title' }), form, this.waiting, this.troubles, this.bar, this.count, this.grid, this.empty)
     takes(this.element, 'image', (files) => void this.take(files))
     this.element.addEventListener('shown', () => void this.look())
     document.addEventListener('pictures', () => void this.show())
@@ -115,7 +118,7 @@ class Search {
   private async search(vector: () => Promise<Float32Array | null>, again: () => void): Promise<void> {
     const asked = ++this.asked
     this.troubles.replaceChildren()
-    this.element.ariaBusy = 'true'
+    this.waiting.hidden = false
     try {
       const found = await vector()
       if (asked !== this.asked) return // something else was asked meanwhile
@@ -125,7 +128,7 @@ class Search {
     } catch (error) {
       if (asked === this.asked) this.fail(error, again)
     }
-    this.element.ariaBusy = 'false'
+    if (asked === this.asked) this.waiting.hidden = true
   }
 
   private fail(error: unknown, again?: () => void): void {
@@ -135,29 +138,20 @@ class Search {
 
   private async show(): Promise<void> {
     const found = await ranked(this.query)
-    this.grid.replaceChildren(...found.map((each) => this.tile(each)))
+    this.grid.replaceChildren(...found.map(({ kept, score }) => this.tile(kept).scored(score)))
     this.empty.hidden = found.length > 0
     this.count.hidden = !found.length
     if (!this.looking) say(this.state, { key: found.length === 1 ? 'search.one' : 'search.count', with: { count: found.length } })
   }
 
-  private tile({ kept, score }: Found): HTMLElement {
-    const image = h('img', { alt: kept.drawn?.prompt ?? kept.name, src: urlOf(kept), class: 'canvas', loading: 'lazy' })
-    const open = () => view(kept, [{ words: 'search.similar', work: () => void this.byPicture(kept.blob) }])
-    const told = score === null ? null : h('span', { class: 'score', sayTitle: 'search.score' }, number(score, 2))
-    const name = h('span', { class: 'name' }, kept.drawn?.prompt ?? kept.name)
-    return h('li', { class: 'tile' }, h('button', { type: 'button', class: 'frame', on: { click: open } }, image), h('p', { class: 'caption small' }, name, told))
+  private tile(kept: Kept): Tile {
+    const similar = () => void this.byPicture(kept.blob)
+    const known = this.tiles.get(kept.id) ?? new Tile(kept, () => view(kept, [{ words: 'search.similar', work: similar }]))
+    this.tiles.set(kept.id, known)
+    return known
   }
 
   private async clear(): Promise<void> {
     if (confirm(text('search.clear.sure'))) await remove((await all()).map((each) => each.id))
   }
-}
-
-const URLS = new Map<string, string>()
-
-function urlOf(kept: Kept): string {
-  const known = URLS.get(kept.id) ?? URL.createObjectURL(kept.blob)
-  URLS.set(kept.id, known)
-  return known
 }

@@ -35,7 +35,7 @@ export async function put(kept: Kept): Promise<void> {
   await all()
   MEMORY.set(kept.id, kept)
   await inStore('readwrite', (store) => store.put(kept))
-  document.dispatchEvent(new CustomEvent('pictures'))
+  changed()
 }
 
 export async function remove(ids: string[]): Promise<void> {
@@ -43,7 +43,22 @@ export async function remove(ids: string[]): Promise<void> {
     MEMORY.delete(id)
     await inStore('readwrite', (store) => store.delete(id))
   }
+  changed()
+}
+
+const PAUSE_MS = 250 // between two times that it is told: a folder has many pictures
+let pausing = false
+let more = false
+
+function changed(): void {
+  more = pausing
+  if (pausing) return
   document.dispatchEvent(new CustomEvent('pictures'))
+  pausing = true
+  setTimeout(() => {
+    pausing = false
+    if (more) changed()
+  }, PAUSE_MS)
 }
 
 /** The name of a picture's content, so that the same one is kept once. */
