@@ -78,7 +78,7 @@ vllm: checkpoints .venv-vllm/installed ## the second engine of llava against the
 
 clients: checkpoints ## other people's clients, unmodified, in front of the gateway; those that make test leaves out
 	@$(BIN)/python scripts/install_clients.py langchain llama-index instructor schemathesis
-	@$(BIN)/pytest -m clients tests/e2e/test_foreign_clients.py
+	@$(BIN)/pytest -m clients tests/e2e/test_foreign_clients.py tests/e2e/test_realtime.py
 
 bench: checkpoints ## measure the server against the same work in one process
 	@# PASSIVE: sides that compute in this process are tuned as the stubs are; elsewhere they have OpenMP's own default.
@@ -91,6 +91,7 @@ bench: checkpoints ## measure the server against the same work in one process
 	@$(BIN)/python loadtest/bench/stable_diffusion.py
 	@$(BIN)/python loadtest/bench/client.py
 	@$(BIN)/python loadtest/bench/gateway.py
+	@$(BIN)/python loadtest/bench/realtime.py
 
 clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
 	rm -rf .venv .venv-vllm .clients .chromium .checkpoints .tritone demo_output

@@ -28,9 +28,10 @@ def manifest() -> checkpoints.Manifest:
 
 def test_the_manifest_has_every_profile(manifest: checkpoints.Manifest) -> None:
     assert tuple(manifest) == checkpoints.PROFILES
-    assert {"whisper", "tts"} <= set(manifest["tiny"])
+    assert {"whisper", "tts", "smart_turn"} <= set(manifest["tiny"])
     for profile in ("base", "full"):
-        assert set(manifest[profile]) == {"clip", "llava", "stable_diffusion", "whisper", "tts", "aligner"}
+        models = {"clip", "llava", "stable_diffusion", "whisper", "tts", "aligner"}
+        assert set(manifest[profile]) == models | {"smart_turn"}
 
 
 def test_the_tiny_profile_needs_no_hub(manifest: checkpoints.Manifest) -> None:

@@ -12,6 +12,7 @@ from tritone_gateway import errors
 from tritone_gateway.catalog import Catalogue
 from tritone_gateway.door.access import Access
 from tritone_gateway.door.door import Door
+from tritone_gateway.door.passes import Passes
 from tritone_gateway.endpoints import (
     alignments,
     embeddings,
@@ -25,20 +26,30 @@ from tritone_gateway.endpoints import (
 )
 from tritone_gateway.endpoints.language import chat, responses
 from tritone_gateway.metrics import Metrics
+from tritone_gateway.realtime import secrets
 from tritone_gateway.realtime import socket as realtime
 from tritone_gateway.settings import Settings
 
-ENDPOINTS = (health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images, realtime)
+ENDPOINTS = (
+    *(health, models, chat, responses, embeddings, rank, transcriptions, speech, alignments, images),
+    *(secrets, realtime),
+)
 EXPOSED = ["x-request-id", "retry-after", "retry-after-ms", "x-should-retry"]
 
 
-def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
-    """The gateway of one server. It closes the client when it ends."""
+def create_app(settings: Settings, client: AsyncClient, patient: AsyncClient | None = None) -> FastAPI:
+    """The gateway of one server. It closes its clients when it ends.
+
+    Args:
+        client: that asks once, as callers come again themselves.
+        patient: that asks again where it is refused, for realtime sessions; the same when there is none.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
         yield
-        await client.close()
+        for each in {client, patient or client}:
+            await each.close()
 
     app = FastAPI(
         title="Tritone",
@@ -49,14 +60,18 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
         redoc_url=None,
     )
     state, access = app.state, Access(settings)
+    state.patient = patient or client
     state.client, state.settings, state.metrics = client, settings, Metrics()
+    state.passes = passes = Passes()
     state.catalogue = Catalogue(client, settings.aliases)
     for endpoint in ENDPOINTS:
         app.include_router(endpoint.router)
     shown = page.files() if settings.page else {}
     app.include_router(page.router_of(shown))
     errors.install(app)
-    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics, open_to_all=frozenset(shown))
+    app.add_middleware(
+        Door, settings=settings, access=access, metrics=state.metrics, passes=passes, open_to_all=frozenset(shown)
+    )
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

@@ -136,7 +136,8 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     token = settings.server_token.get_secret_value() if settings.server_token else None
     # Who was refused hears so, and comes again himself: OpenAI's clients do.
     client = AsyncClient(settings.server, timeout_s=settings.timeout_s, token=token, retries=0)
-    config = _config(settings, client)
+    patient = AsyncClient(settings.server, timeout_s=settings.timeout_s, token=token)
+    config = _config(settings, client, patient)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     there = await client.is_ready()
@@ -148,9 +149,9 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     await uvicorn.Server(config).serve(sockets=[listening])
 
 
-def _config(settings: Settings, client: AsyncClient) -> uvicorn.Config:
+def _config(settings: Settings, client: AsyncClient, patient: AsyncClient | None = None) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(settings, client),
+        create_app(settings, client, patient),
         http=bounded(settings),
         **sockets(settings),
         log_config=None,

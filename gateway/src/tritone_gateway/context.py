@@ -11,6 +11,7 @@ from starlette.requests import HTTPConnection
 from tritone_client import AsyncClient
 from tritone_gateway.catalog import Catalogue
 from tritone_gateway.door.access import Caller
+from tritone_gateway.door.passes import Passes
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
 
@@ -37,6 +38,8 @@ class Context:
     caller: Caller
     request_id: str
     trace: dict[str, str]
+    passes: Passes
+    patient: AsyncClient  # asks again where it is refused: for sessions, whose callers cannot
 
     @property
     def delivery(self) -> Delivery:
@@ -74,7 +77,8 @@ def context_of(request: HTTPConnection) -> Context:
     """The surroundings of a request, or of a WebSocket."""
     state, app = request.state, request.app.state
     trace = trace_of(request.headers)
-    return Context(app.client, app.settings, app.metrics, app.catalogue, state.caller, state.request_id, trace)
+    known = app.client, app.settings, app.metrics, app.catalogue
+    return Context(*known, state.caller, state.request_id, trace, app.passes, app.patient)
 
 
 def trace_of(headers: Mapping[str, str]) -> dict[str, str]:

@@ -34,7 +34,7 @@ class Realtime(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sessions: int = Field(default=64, ge=0)  # at a time
+    sessions: int = Field(default=32, ge=0)  # at a time; one that hears noise takes 4 % of a core
     session_s: float = Field(default=3600, gt=0)  # after which a session ends
     max_event_bytes: int = Field(default=16 * MIB, gt=0)
     max_buffer_s: float = Field(default=120, gt=0)  # of sound that is not yet committed
@@ -44,7 +44,7 @@ class Realtime(BaseModel):
     max_characters: int = Field(default=12_000, gt=0)  # of a conversation that the model is told; older ones are not
     ping_s: float = Field(default=20, gt=0)  # between pings, and for their answer
     partial_s: float = Field(default=0.7, gt=0)  # of new sound between transcripts of what is still being said
-    smart_turn: Path | None = None  # the folder of the model; $TRITONE_CHECKPOINTS/smart_turn where it is not said
+    smart_turn: Path | None = None  # its folder; where it is not said, smart_turn among the checkpoints
     secret_s: int = Field(default=600, ge=10, le=7200)  # for how long a browser's key is taken
 
 

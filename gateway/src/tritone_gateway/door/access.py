@@ -3,14 +3,14 @@
 import hashlib
 import ipaddress
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from tritone_gateway.door.keys import KeyFile
+from tritone_gateway.door.keys import Key, KeyFile
 from tritone_gateway.errors import ApiError, try_again
 from tritone_gateway.settings import Limits, Settings
 
@@ -29,12 +29,20 @@ class Caller:
         name: of his key; "" where no keys are in force.
         limits: what he may ask for in a minute.
         limiter: what counts it, for all callers.
+        known: whether his key is still taken.
     """
 
-    def __init__(self, name: str, limits: Limits, limiter: FixedWindowRateLimiter) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, limits: Limits, limiter: FixedWindowRateLimiter, known: Callable[[], bool] = lambda: True
+    ) -> None:
+        self.name, self._known = name, known
         self._limits = limits
         self._limiter = limiter
+
+    def check_key(self) -> None:
+        """Raises: ApiError: 401: his key was removed meanwhile."""
+        if not self._known():
+            raise _unauthorised("the key is not taken any more")
 
     @property
     def pseudonym(self) -> str:
@@ -114,7 +122,11 @@ class Access:
         if key is None:
             raise _unauthorised("the key is not known here")
         own = key.limits.model_dump(exclude_unset=True) if key.limits else {}
-        return Caller(key.name, self._default.model_copy(update=own), self._limiter)
+        return Caller(key.name, self._default.model_copy(update=own), self._limiter, lambda: self._has(key))
+
+    def _has(self, key: Key) -> bool:
+        listed = self._keys.keys() if self._keys else []
+        return any(known.sha256 == key.sha256 for known in listed)
 
 
 def may_start(settings: Settings) -> str:

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
+from tritone_gateway.door.passes import Passes
 from tritone_gateway.door.sockets import check_origin, headers_of_socket
 from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
@@ -36,9 +37,10 @@ class Door:
         settings: Settings,
         access: Access,
         metrics: Metrics,
+        passes: Passes,
         open_to_all: frozenset[str] = frozenset(),
     ) -> None:
-        self.app, self.settings, self.access, self.metrics = app, settings, access, metrics
+        self.app, self.settings, self.access, self.metrics, self.passes = app, settings, access, metrics, passes
         self.open_to_all = OPEN_TO_ALL | open_to_all
         self.held = Held(settings.max_held_bytes)
 
@@ -79,7 +81,7 @@ class Door:
         answer = Answer(send, request_id)
         try:
             check_origin(headers, self.settings, self.access)
-            await self._admit(scope, headers_of_socket(scope, headers))
+            await self._admit_socket(scope, headers_of_socket(scope, headers))
             await self.app(scope, receive, answer.send)
         except ApiError as error:
             await answer.fail(error, scope, receive)
@@ -87,6 +89,14 @@ class Door:
             await answer.fail(unknown(error, request_id), scope, receive)
         finally:
             self.metrics.requests.labels(endpoint_of(scope), str(answer.status or 499)).inc()
+
+    async def _admit_socket(self, scope: Scope, headers: Mapping[str, str]) -> None:
+        made = self.passes.find(headers.get("authorization", "").partition(" ")[2].strip())
+        if made is None:
+            await self._admit(scope, headers)
+            return
+        scope["state"] |= {"caller": made.caller, "session": made.session}
+        await made.caller.take("requests")
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
         if scope["path"] in self.open_to_all:

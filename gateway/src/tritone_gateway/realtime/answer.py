@@ -1,6 +1,7 @@
 """One response: what the model says to a conversation, clause by clause, and how it ends."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
@@ -8,6 +9,7 @@ from typing import Any, Literal
 from openai.types import realtime as types
 from openai.types.realtime.realtime_response import Audio, AudioOutput
 from openai.types.realtime.realtime_response_status import Error, RealtimeResponseStatus
+from starlette.websockets import WebSocketDisconnect
 
 import tritone_client
 from tritone_client import AnswerChunk, ReplyChunk
@@ -17,12 +19,15 @@ from tritone_gateway.errors import ApiError, invalid, of_the_server, unknown
 from tritone_gateway.media.inline import base64_of
 from tritone_gateway.media.voices import ours
 from tritone_gateway.realtime.configuration import Wish
-from tritone_gateway.realtime.conversation import Conversation, Item, Question, Spoken, Text, question_of, understood
+from tritone_gateway.realtime.conversation import Conversation, Item, Spoken, Text, understood
 from tritone_gateway.realtime.events import Outgoing, new_id
-from tritone_gateway.realtime.sound import RATES, WIDTHS, Encoder
+from tritone_gateway.realtime.memory import Question, question_of, remembered, shorter
+from tritone_gateway.realtime.sound import RATES, WIDTHS, Encoder, seconds_of
 from tritone_gateway.realtime.usage import Usage
 
 Reason = Literal["turn_detected", "client_cancelled"]
+HELD_BACK_S = 0.1  # of sound, at most, by the resampler
+FIELDS = PARAMS | {"voice": "audio.output.voice"}
 PIECE_S = 0.4  # of sound in one event: many clients take no message of more than a megabyte
 
 
@@ -51,6 +56,7 @@ class Answer:
         self.reason: Reason = "client_cancelled"  # should it be cancelled
         self.item: Item | None = None
         self.usage = Usage()
+        self.is_ending = False  # it is too late to cancel it
         self._conversation, self._items, self._wish = conversation, list(items), wish
         self._outgoing, self._here = outgoing, here
         self._conversation_id, self._max_characters = conversation_id, max_characters
@@ -69,9 +75,13 @@ class Answer:
             details = RealtimeResponseStatus(type="cancelled", reason=self.reason)
         except ApiError as error:
             details = _failed(error)
+        except WebSocketDisconnect:
+            return
         except Exception as error:
             details = _failed(unknown(error, self._here.request_id))
-        await self._end(details)
+        self.is_ending = True
+        with contextlib.suppress(WebSocketDisconnect):
+            await self._end(details)
 
     async def _speak(self) -> bool:
         """Returns whether the answer was cut off at its longest."""
@@ -80,8 +90,9 @@ class Answer:
         if self._wish.is_aloud:
             await self._here.caller.check("audio_seconds")
         await understood(self._items)
-        asked = self._question()
-        if asked is None:
+        if self._wish.truncates:
+            self._items = remembered(self._items, self._max_characters)
+        if (asked := self._question()) is None:
             return False
         reason = None
         async with aclosing(self._pieces(asked)) as pieces:
@@ -92,32 +103,43 @@ class Answer:
 
     def _question(self) -> Question | None:
         """Raises: ApiError: 400: there is nothing to answer."""
-        wish, most = self._wish, self._max_characters if self._wish.truncates else None
-        asked = question_of(self._items, wish.instructions, most)
+        wish = self._wish
+        asked = question_of(self._items, wish.instructions)
         if asked is None and wish.own_instructions:  # such as "Greet the user." before he has said anything
-            wanted = Item("user", [Text("input_text", wish.instructions)])
-            return question_of([*self._items, wanted], "", most)
+            return question_of([*self._items, Item("user", [Text("input_text", wish.instructions)])], "")
         if asked is None and not any(item.role == "user" for item in self._items[-1:]):
             raise invalid("there is nothing to answer: no words of the user's stand behind the last answer", None)
         return asked
 
     async def _pieces(self, asked: Question) -> AsyncGenerator[ReplyChunk | AnswerChunk, None]:
-        """The answer as it comes from the server. Raises: ApiError."""
+        """The answer as it comes. What is too long for the model is asked again without its oldest part."""
+        begun = False
+        while True:
+            try:
+                async with aclosing(self._stream(asked)) as pieces:
+                    async for piece in pieces:
+                        begun = begun or bool(piece.text)
+                        yield piece
+                return
+            except tritone_client.InvalidInput as error:
+                rest = shorter(self._items) if self._wish.truncates and not begun else None
+                question = question_of(rest, self._wish.instructions) if rest else None
+                if rest is None or question is None:
+                    raise of_the_server(error, FIELDS) from error
+                self._items, asked = rest, question
+            except tritone_client.Error as error:
+                raise of_the_server(error, FIELDS) from error
+
+    def _stream(self, asked: Question) -> AsyncGenerator[Any, None]:
+        """The server's pieces. Raises: tritone_client.Error, with the first of them."""
         here, wish = self._here, self._wish
         adapter = here.catalogue.named(wish.model, "llava").adapter
         shown: Any = {"images": asked.images or None, "messages": asked.messages or None, **here.delivery}
         options: Any = {"max_tokens": wish.max_tokens, "adapter": adapter, **shown}
-        try:
-            if wish.is_aloud:
-                voice = ours(wish.voice, here.settings.voices)
-                stream: Any = here.client.converse_stream(text=asked.text, voice=voice, speed=wish.speed, **options)
-            else:
-                stream = here.client.ask_stream(asked.text, **options)
-            async with aclosing(stream) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except tritone_client.Error as error:
-            raise of_the_server(error, PARAMS | {"voice": "audio.output.voice"}) from error
+        if not wish.is_aloud:
+            return here.patient.ask_stream(asked.text, **options)
+        voice = ours(wish.voice, here.settings.voices)
+        return here.patient.converse_stream(text=asked.text, voice=voice, speed=wish.speed, **options)
 
     async def _add(self, piece: ReplyChunk | AnswerChunk) -> None:
         self.usage.count(piece)
@@ -170,6 +192,8 @@ class Answer:
 
     async def _end(self, details: RealtimeResponseStatus) -> None:
         if self.item is not None:
+            if details.type == "cancelled":
+                _cut_unsent(self.item)
             await self._end_item(self.item, "completed" if details.type == "completed" else "incomplete")
         await self._here.used_tokens(self.usage.read, self.usage.written)
         response = self._told(details.type or "failed", details)
@@ -239,6 +263,13 @@ def _without_content(item: Item) -> Any:
     told = item.told()
     told.content = []
     return told
+
+
+def _cut_unsent(item: Item) -> None:
+    """Nobody can have heard what was not sent."""
+    part = item.parts[0]
+    if isinstance(part, Spoken) and part.spoken_s - seconds_of(part.size, part.format) > HELD_BACK_S:
+        part.cut(seconds_of(part.size, part.format))
 
 
 def _failed(error: ApiError) -> RealtimeResponseStatus:

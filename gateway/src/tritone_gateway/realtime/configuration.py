@@ -11,7 +11,6 @@ from openai.types.realtime.realtime_audio_input_turn_detection import SemanticVa
 
 from tritone_gateway.errors import invalid, unsupported
 from tritone_gateway.realtime.events import validated
-from tritone_gateway.realtime.sound import RATES
 
 Values = dict[str, Any]
 Detection = ServerVad | SemanticVad | None
@@ -115,7 +114,7 @@ class Configuration:
     def transcription(self) -> AudioTranscription | None:
         """What is wanted of transcripts; None: they are not told."""
         told = self.input["transcription"]
-        return told and AudioTranscription(**told)
+        return None if told is None else AudioTranscription(**told)
 
     def update(self, change: Mapping[str, Any], may_change_kind: bool) -> None:
         """Take over what a `session.update` names; nothing of it where anything is wrong.
@@ -123,7 +122,7 @@ class Configuration:
         Raises: ApiError: 400, by the field's place.
         """
         kind = change.get("type", self.kind)
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise invalid(f"session.type is '{str(kind)[:40]}', must be realtime or transcription", "session.type")
         if kind != self.kind and not may_change_kind:
             raise invalid(f"the session is of type '{self.kind}' and stays it: it has begun", "session.type")
@@ -180,6 +179,7 @@ def wish_of(values: Values, asked: types.RealtimeResponseCreateParams | None) ->
     own: Values = asked.to_dict() if asked else {}
     merged = copy.deepcopy(values)
     _merge(merged, {name: own[name] for name in own.keys() - {"conversation", "input", "metadata"}})
+    _complete(merged)
     check_values(merged, "response")
     output = merged["audio"]["output"]
     return Wish(
@@ -206,12 +206,12 @@ def check_values(values: Values, place: str) -> None:
     for name, (least, most) in BOUNDS.items():
         value = _at(values, name)
         if isinstance(value, int | float) and not least <= value <= most:
-            raise invalid(f"{place}.{name} is {value}, must be {least:g} to {most:g}", f"{place}.{name}")
+            raise invalid(f"{place}.{name} is {value:g}, must be {least:g} to {most:g}", f"{place}.{name}")
     if values.get("tools") and values.get("tool_choice") != "none":
         raise unsupported(f"{place}.tools", NO_TOOLS)
     if values.get("tool_choice", "none") not in ("none", "auto"):
         raise unsupported(f"{place}.tool_choice", NO_TOOLS)
-    if len(values.get("output_modalities") or "a") != 1:
+    if len(values.get("output_modalities", "a")) != 1:
         said = "['audio'], which has a transcript, or ['text']"
         raise invalid(f"{place}.output_modalities must be {said}", f"{place}.output_modalities")
     if len(_at(values, "audio.input.transcription.languages") or ()) > 1:
@@ -235,10 +235,8 @@ def _complete(values: Values) -> None:
     if (told := heard["turn_detection"]) is not None and told.get("type") in DETECTION:
         heard["turn_detection"] = {**DETECTION[told["type"]], **{k: v for k, v in told.items() if v is not None}}
     for side in values["audio"].values():
-        if side.get("format") is None or side["format"].get("type", "audio/pcm") not in RATES:
-            side["format"] = dict(PCM) if side.get("format") is None else side["format"]
-        elif side["format"].get("type", "audio/pcm") == "audio/pcm":
-            side["format"] = PCM | side["format"]
+        said = {name: value for name, value in (side.get("format") or PCM).items() if value is not None}
+        side["format"] = PCM | said if said.get("type", "audio/pcm") == "audio/pcm" else said
     if values["type"] == "transcription" and heard["transcription"] is None:
         heard["transcription"] = {"model": "whisper"}
 

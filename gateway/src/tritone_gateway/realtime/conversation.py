@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -126,7 +126,6 @@ class Spoken:
 
 
 Part = Text | Picture | Said | Spoken
-_Turn = tuple[str, list[str], list[bytes]]  # whose it is, what it says and shows
 _NOTHING = np.zeros(0, np.float32)
 
 
@@ -161,13 +160,7 @@ class Item:
         )
 
 
-@dataclass(frozen=True)
-class Question:
-    """What the model is asked."""
-
-    messages: list[dict[str, Any]]
-    text: str
-    images: list[bytes]
+SLACK_MS = 100  # that a player's clock may be ahead of what it was sent
 
 
 class Conversation:
@@ -247,7 +240,7 @@ class Conversation:
             said = f"item '{item_id[:100]}' has nothing spoken by the model at content_index {content_index}"
             raise invalid(said, "content_index" if item.role == "assistant" else "item_id")
         length = round(1000 * seconds_of(part.size, part.format))
-        if not 0 <= audio_end_ms <= length:
+        if not 0 <= audio_end_ms <= length + SLACK_MS:
             raise invalid(f"audio_end_ms is {audio_end_ms}, the sound has {length} ms", "audio_end_ms")
         part.cut(audio_end_ms / 1000)
         return item
@@ -272,51 +265,6 @@ async def understood(items: Iterable[Item]) -> None:
         for part in item.parts:
             if isinstance(part, Said):
                 await asyncio.shield(part.words)
-
-
-def question_of(items: Sequence[Item], instructions: str, max_characters: int | None) -> Question | None:
-    """What the model is asked: the turns before, and the user's words behind them; None: there are none.
-
-    Args:
-        max_characters: of turns; the oldest are left out where there are more. None: all are told.
-    """
-    turns: list[_Turn] = []
-    for item in items:
-        if not item.text and not item.pictures:
-            continue
-        if not turns or turns[-1][0] != item.role:
-            turns.append((item.role, [], []))
-        turns[-1][1].append(item.text)
-        turns[-1][2].extend(item.pictures)
-    if not turns or turns[-1][0] != "user":
-        return None
-    *history, (_, asked, shown) = _newest(turns, max_characters)
-    if not (text := "\n".join(filter(None, asked))):
-        return None
-    told: list[_Turn] = [("system", [instructions], [])] if instructions.strip() else []
-    messages = [_message(*turn) for turn in (*told, *history)]
-    return Question(messages, text, [image for _, _, images in history for image in images] + shown)
-
-
-def _newest(turns: list[_Turn], max_characters: int | None) -> list[_Turn]:
-    """The last turns that have no more characters together, and all of the system's; at least the last one."""
-    if max_characters is None:
-        return turns
-    left = max_characters
-    kept: list[_Turn] = []
-    for turn in reversed(turns):
-        size = sum(map(len, turn[1]))
-        if kept and turn[0] != "system" and size > left:
-            left = 0
-            continue
-        left -= size
-        kept.append(turn)
-    return kept[::-1]
-
-
-def _message(role: str, texts: list[str], images: list[bytes]) -> dict[str, Any]:
-    text = {"type": "text", "text": "\n".join(filter(None, texts))}
-    return {"role": role, "content": [*({"type": "image"} for _ in images), text]}
 
 
 def _kept(clauses: list[ReplyChunk], end_s: float) -> Speech:

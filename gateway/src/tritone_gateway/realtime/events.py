@@ -1,7 +1,7 @@
 """Events as they come and go: OpenAI's own models, so that no field drifts."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from openai import BaseModel
@@ -69,7 +69,7 @@ def parsed(event: Mapping[str, Any]) -> Any:
     kind = event.get("type")
     if kind is None:
         raise invalid("'type' is missing", "type", "missing_required_parameter")
-    if kind not in CLIENT:
+    if not isinstance(kind, str) or kind not in CLIENT:
         known = ", ".join(sorted(CLIENT))
         raise invalid(f"there is no event '{str(kind)[:100]}'; there are {known}", "type")
     return validated(CLIENT[kind], dict(event), "")
@@ -90,17 +90,25 @@ def validated(kind: type[BaseModel], values: Mapping[str, Any], place: str) -> A
 
 
 def _fault(errors: list[dict[str, Any]], place: str) -> ApiError:
-    """The first fault; of a value that may be one of several classes, that of the class whose `type` it says it is."""
-    others = {each["loc"][:-1] for each in errors if each["loc"][-1:] == ("type",) and each["type"] == "literal_error"}
-    meant = [each for each in errors if not any(each["loc"][: len(other)] == other for other in others if other)]
+    """The first fault; of a value that may be one of several classes, that of the class which it says it is."""
+    others = [each["loc"][:-1] for each in errors if each["type"] == "literal_error" and _says_which(each["loc"])]
+    meant = [each for each in errors if not any(each["loc"][: len(other)] == other for other in others)]
     fault = (meant or errors)[0]
-    # Without pydantic's own names of what a union may be.
-    path = [str(each) for each in fault["loc"] if isinstance(each, int) or each[:1].islower()]
-    names = [each for each in path if "[" not in each and each not in ("str", "int", "literal")]
-    param = ".".join(filter(None, (place, *names)))
+    param = place
+    for name in fault["loc"]:
+        if isinstance(name, int):
+            param += f"[{name}]"
+        elif name[:1].islower() and "[" not in name and name not in ("str", "int", "literal"):
+            param += f".{name}"
+    param = param.lstrip(".")
     if fault["type"] == "missing":
         return invalid(f"'{param}' is missing", param, "missing_required_parameter")
     return invalid(f"{param}: {fault['msg']}", written(param))
+
+
+def _says_which(place: Sequence[Any]) -> bool:
+    """Whether it is the field by which classes are told apart; a class has its own name in the place of a fault."""
+    return place[-1] in ("type", "role") and len(place) > 1 and str(place[-2])[:1].isupper()
 
 
 def _unknown(model: BaseModel, place: str) -> Iterator[str]:

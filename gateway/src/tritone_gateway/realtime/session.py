@@ -9,19 +9,20 @@ import numpy as np
 import numpy.typing as npt
 from openai.types import realtime as types
 from openai.types.realtime.realtime_server_event import ConversationItemRetrieved
+from starlette.websockets import WebSocketDisconnect
 
 from tritone_gateway.context import Context
-from tritone_gateway.errors import ApiError, invalid, unsupported
+from tritone_gateway.errors import ApiError, invalid, unknown, unsupported
 from tritone_gateway.media.inline import of_base64
-from tritone_gateway.realtime.activity import folder_of, smart_turn
 from tritone_gateway.realtime.answer import Answer, Reason
 from tritone_gateway.realtime.configuration import Configuration, Wish, wish_of
 from tritone_gateway.realtime.conversation import Conversation, Item, Said
-from tritone_gateway.realtime.ear import Ear, Turn, no_smart_turn
 from tritone_gateway.realtime.events import Outgoing, loaded, new_id, parsed
-from tritone_gateway.realtime.hearing import Hearing
 from tritone_gateway.realtime.items import item_of
-from tritone_gateway.realtime.scribe import Scribe
+from tritone_gateway.realtime.listening.ear import Ear, Turn, no_smart_turn
+from tritone_gateway.realtime.listening.hearing import Hearing
+from tritone_gateway.realtime.listening.scribe import Scribe
+from tritone_gateway.realtime.listening.smart_turn import folder_of
 from tritone_gateway.realtime.sound import HEARD_RATE
 
 Samples = npt.NDArray[np.int16]
@@ -44,8 +45,7 @@ class Session:
         self._configuration, self._outgoing, self._here, self._limits = configuration, outgoing, here, limits
         self.conversation = Conversation(limits.max_items, limits.max_kept_s, limits.max_picture_bytes)
         self._scribe = Scribe(configuration, outgoing, here)
-        folder = folder_of(limits.smart_turn)
-        self._ear = Ear(self, limits.max_buffer_s, smart_turn(folder) if folder else None)
+        self._ear = Ear(self, limits.max_buffer_s, folder_of(limits.smart_turn))
         self._ear.detection = configuration.detection
         self._answer: tuple[Answer, asyncio.Task[None]] | None = None
         self._next: Wish | None = None  # wanted once the present answer has ended
@@ -79,15 +79,20 @@ class Session:
             await self._handlers[found.type](found)
         except ApiError as error:
             await self._outgoing.fault(error, event_id)
+        except WebSocketDisconnect:
+            raise
+        except Exception as error:
+            await self._outgoing.fault(unknown(error, self._here.request_id), event_id)
 
     async def end(self) -> None:
         """Stop everything that is still going on."""
-        await self._ear.stop()
+        await self._ear.close()
         tasks = [task for task in (self._answer and self._answer[1], self._waiting) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._scribe.end()
+        self.conversation.items.clear()  # at once, and not when Python looks for what is in circles
 
     # ── the session ──
 
@@ -260,7 +265,8 @@ class Session:
             return
         answer, task = self._answer
         answer.reason = reason
-        task.cancel()
+        if not answer.is_ending:
+            task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         self._answer = None
 

@@ -5,6 +5,7 @@ import contextlib
 from typing import Any
 
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketState
 
 from tritone_gateway.context import Context, context_of
 from tritone_gateway.door.sockets import BETA, PROTOCOL
@@ -14,7 +15,6 @@ from tritone_gateway.realtime.events import Outgoing
 from tritone_gateway.realtime.session import Session, checked
 
 router = APIRouter()
-GONE = (WebSocketDisconnect, RuntimeError, ConnectionError)
 REFUSED = 1008  # close codes of RFC 6455
 FULL = 1013
 EXPIRED = 1001
@@ -28,8 +28,14 @@ async def realtime(socket: WebSocket) -> None:
     here = context_of(socket)
     offered = socket.scope["subprotocols"]
     await socket.accept(PROTOCOL if PROTOCOL in offered else None)
-    outgoing = Outgoing(socket.send_text)
-    with contextlib.suppress(*GONE):
+
+    async def send(text: str) -> None:
+        if socket.application_state is not WebSocketState.CONNECTED:
+            raise WebSocketDisconnect(EXPIRED)
+        await socket.send_text(text)
+
+    outgoing = Outgoing(send)
+    with contextlib.suppress(WebSocketDisconnect):
         try:
             configuration = _configuration(socket, here)
             with Seat(here):
@@ -65,11 +71,13 @@ def _configuration(socket: WebSocket, here: Context) -> Configuration:
     asked = socket.query_params
     if "call_id" in asked:
         raise invalid("calls over WebRTC are not served here", "call_id", "not_served")
-    kind, model = "transcription" if asked.get("intent") == "transcription" else "realtime", asked.get("model")
+    made = getattr(socket.state, "session", {})  # of a key for a browser
+    kind = made.get("type") or ("transcription" if asked.get("intent") == "transcription" else "realtime")
+    model = made.get("model") or asked.get("model")
     if kind == "realtime" and not model:
         raise invalid("no model is named: /v1/realtime?model=llava", "model", "missing_model")
     configuration = Configuration(kind, model, checked(here))
-    checked(here)(configuration)
+    configuration.update({"type": kind, **made}, may_change_kind=False)
     return configuration
 
 
@@ -82,6 +90,7 @@ async def _converse(socket: WebSocket, configuration: Configuration, outgoing: O
                 message: Any = await socket.receive()
                 if message["type"] == "websocket.disconnect":
                     return
+                here.caller.check_key()
                 text = message.get("text")
                 if text is None:
                     await outgoing.fault(invalid("an event is text, not bytes", None, "invalid_json"))
@@ -92,7 +101,7 @@ async def _converse(socket: WebSocket, configuration: Configuration, outgoing: O
         said = f"the session has lasted {minutes:g} minutes, which is the limit"
         await outgoing.fault(ApiError(400, said, code="session_expired"))
         await socket.close(EXPIRED, "session_expired")
-    except GONE:
+    except (WebSocketDisconnect, ApiError):
         raise
     except Exception as error:
         await outgoing.fault(unknown(error, here.request_id))

@@ -45,6 +45,12 @@ def continued(told: str, final: str) -> str | None:
     return "".join(theirs[len(ours) :])
 
 
+def joined(text: str, more: str) -> str:
+    """Two texts, with a space between them where their scripts have one."""
+    alone = re.match(f"[{_ALONE}]", more) or re.search(rf"[{_ALONE}][^\w\s]*$", text)
+    return text + more if not text or not more or alone else f"{text} {more}"
+
+
 def spread(text: str, begin: float, end: float) -> tuple[Word, ...]:
     """Words with times, in seconds, as if every letter took as long as another."""
     words = [word.strip() for word in words_of(text)]

