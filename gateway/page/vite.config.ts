@@ -5,7 +5,7 @@ import { defineConfig, type Plugin } from 'vite'
 
 const here = import.meta.dirname
 const built = join(here, '../src/tritone_gateway/page')
-const parts = ['index.html', 'package.json', 'package-lock.json', 'tsconfig.json', 'vite.config.ts']
+const parts = ['.prettierignore', 'index.html', 'package.json', 'package-lock.json', 'tsconfig.json', 'vite.config.ts']
 
 function below(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -27,7 +27,10 @@ function manifest(): Plugin {
     name: 'manifest',
     closeBundle() {
       const sources = hashes(here, [...parts.map((part) => join(here, part)), ...below(join(here, 'src'))])
-      const files = hashes(built, below(built).filter((file) => !file.endsWith('sources.json')))
+      const files = hashes(
+        built,
+        below(built).filter((file) => !file.endsWith('sources.json')),
+      )
       writeFileSync(join(built, 'sources.json'), `${JSON.stringify({ sources, built: files }, null, 1)}\n`)
     },
   }

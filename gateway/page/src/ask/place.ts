@@ -19,7 +19,12 @@ const STARTERS = [
 /** Ask: a picture, a question, and the answer as it comes. */
 export function askPlace(): HTMLElement {
   const troubles = h('div', {})
-  const welcome = h('div', { class: 'welcome' }, h('h1', { say: 'ask.title' }), h('p', { class: 'lead', say: 'ask.lead' }))
+  const welcome = h(
+    'div',
+    { class: 'welcome' },
+    h('h1', { say: 'ask.title' }),
+    h('p', { class: 'lead', say: 'ask.lead' }),
+  )
   const thread = new Thread((busy) => composer.busy(busy))
   const composer = new Composer({
     label: 'ask.label',
@@ -40,7 +45,13 @@ export function askPlace(): HTMLElement {
     fresh.hidden = true
     composer.input.focus()
   })
-  const place = h('section', { class: 'place-ask column' }, welcome, thread.element, h('div', { class: 'dock' }, troubles, composer.element, h('div', { class: 'row under' }, picker(), fresh)))
+  const place = h(
+    'section',
+    { class: 'place-ask column' },
+    welcome,
+    thread.element,
+    h('div', { class: 'dock' }, troubles, composer.element, h('div', { class: 'row under' }, picker(), fresh)),
+  )
   welcome.append(starters((name, question) => void startWith(name, question)))
   async function startWith(name: keyof typeof EXAMPLES, question: Key): Promise<void> {
     await composer.take(await EXAMPLES[name]())
@@ -58,7 +69,13 @@ function starters(start: (name: keyof typeof EXAMPLES, question: Key) => void): 
     const image = h('img', { alt: '', width: 64, height: 64 })
     void EXAMPLES[name]().then((file) => (image.src = URL.createObjectURL(file)))
     const press = () => start(name, question)
-    list.append(h('li', {}, h('button', { type: 'button', class: 'starter', on: { click: press } }, image, h('span', { say: question }))))
+    list.append(
+      h(
+        'li',
+        {},
+        h('button', { type: 'button', class: 'starter', on: { click: press } }, image, h('span', { say: question })),
+      ),
+    )
   }
   return list
 }
@@ -79,7 +96,13 @@ function picker(): HTMLElement {
   const fill = async () => {
     const names = (await models().catch(() => [])).filter((name) => name.startsWith('llava'))
     box.hidden = names.length < 2
-    select.replaceChildren(...names.map((name) => (name === 'llava' ? h('option', { value: name, say: 'ask.base' }) : h('option', { value: name }, name.slice('llava:'.length)))))
+    select.replaceChildren(
+      ...names.map((name) =>
+        name === 'llava'
+          ? h('option', { value: name, say: 'ask.base' })
+          : h('option', { value: name }, name.slice('llava:'.length)),
+      ),
+    )
     select.value = names.includes(settings.ask.model) ? settings.ask.model : 'llava'
     compare.checked = settings.ask.compare
     if (names.length) show()

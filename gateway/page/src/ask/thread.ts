@@ -82,14 +82,19 @@ class Answer {
     const copy = iconButton(ICONS.copy, 'copy', () => {
       void navigator.clipboard.writeText(this.text).then(() => announce(text('copied')))
     })
-    const aloud = aloudButton(() => this.text, (failure) => this.below.replaceChildren(notice(failure)))
+    const aloud = aloudButton(
+      () => this.text,
+      (failure) => this.below.replaceChildren(notice(failure)),
+    )
     copy.hidden = !navigator.clipboard // on plain http from elsewhere
     this.actions = h('div', { class: 'actions', hidden: true }, copy, aloud)
     this.element = h('article', { class: 'answer' }, title, this.words, this.state, this.below, this.actions)
   }
 
   private get title(): Words {
-    return this.model === 'llava' ? 'ask.base' : { key: 'ask.adapter', with: { name: this.model.slice('llava:'.length) } }
+    return this.model === 'llava'
+      ? 'ask.base'
+      : { key: 'ask.adapter', with: { name: this.model.slice('llava:'.length) } }
   }
 
   async run(messages: Message[], signal: AbortSignal, retry: () => void): Promise<void> {

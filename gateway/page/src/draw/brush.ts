@@ -24,7 +24,11 @@ export class Brush {
   private image: ImageBitmap | null = null
 
   constructor(private readonly left: () => void) {
-    this.area.append(...[...Object.keys(AREAS), 'brush'].map((name) => h('option', { value: name, say: `draw.change.${name as Area}` })))
+    this.area.append(
+      ...[...Object.keys(AREAS), 'brush'].map((name) =>
+        h('option', { value: name, say: `draw.change.${name as Area}` }),
+      ),
+    )
     this.area.addEventListener('change', () => this.markArea())
     this.strength.value = String(settings.draw.strength)
     this.canvas.addEventListener('pointerdown', (event) => this.paint(event, true))
@@ -103,7 +107,13 @@ export class Brush {
     const scale = this.mark.width / box.width
     const brush = this.mark.getContext('2d')!
     brush.beginPath()
-    brush.arc((event.clientX - box.left) * scale, (event.clientY - box.top) * scale, this.mark.width / 14, 0, 2 * Math.PI)
+    brush.arc(
+      (event.clientX - box.left) * scale,
+      (event.clientY - box.top) * scale,
+      this.mark.width / 14,
+      0,
+      2 * Math.PI,
+    )
     brush.fill()
     this.show()
   }

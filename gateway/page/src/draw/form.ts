@@ -27,15 +27,32 @@ export class DrawForm {
   private readonly style = h('select', {})
   private readonly size = h('select', {})
   private readonly count = h('select', {})
-  private readonly seed = h('input', { type: 'text', inputmode: 'numeric', pattern: '[0-9]*', autocomplete: 'off', sayPlaceholder: 'draw.seed.new' })
+  private readonly seed = h('input', {
+    type: 'text',
+    inputmode: 'numeric',
+    pattern: '[0-9]*',
+    autocomplete: 'off',
+    sayPlaceholder: 'draw.seed.new',
+  })
   private readonly negative = h('textarea', { rows: 2 })
   private readonly steps = slider('draw.steps', 4, 50, 1, settings.draw.steps)
   private readonly guidance = slider('draw.guidance', 1, 20, 0.5, settings.draw.guidance)
   readonly element: HTMLElement
 
   constructor(submit: HTMLElement, editing: HTMLElement) {
-    this.style.append(h('option', { value: '', say: 'draw.style.none' }), ...STYLES.map(({ name, key }) => h('option', { value: name, say: key })))
-    this.size.append(...SIZES.map((size) => h('option', { value: size, ...(size === 'auto' ? { say: 'draw.size.auto' as Key } : {}) }, size === 'auto' ? '' : size.replace('x', ' × '))))
+    this.style.append(
+      h('option', { value: '', say: 'draw.style.none' }),
+      ...STYLES.map(({ name, key }) => h('option', { value: name, say: key })),
+    )
+    this.size.append(
+      ...SIZES.map((size) =>
+        h(
+          'option',
+          { value: size, ...(size === 'auto' ? { say: 'draw.size.auto' as Key } : {}) },
+          size === 'auto' ? '' : size.replace('x', ' × '),
+        ),
+      ),
+    )
     this.count.append(...[1, 2, 3, 4].map((count) => h('option', { value: count }, String(count))))
     const more = h(
       'details',
@@ -95,14 +112,30 @@ export class DrawForm {
     const given = this.seed.value.trim()
     const seed = /^\d+$/.test(given) ? Number(given) : Math.floor(Math.random() * MOST_SEED)
     const prompt = this.prompt.value.trim()
-    return Array.from({ length: count }, (_, index) => ({ prompt, style, size, steps, guidance, negative, seed: seed + index }))
+    return Array.from({ length: count }, (_, index) => ({
+      prompt,
+      style,
+      size,
+      steps,
+      guidance,
+      negative,
+      seed: seed + index,
+    }))
   }
 
   /** Take over what another picture was drawn from. */
   like(drawn: Drawn): void {
     this.prompt.value = drawn.prompt
     this.seed.value = String(drawn.seed)
-    settings.draw = { ...settings.draw, style: drawn.style, size: drawn.size, steps: drawn.steps, guidance: drawn.guidance, negative: drawn.negative, count: 1 }
+    settings.draw = {
+      ...settings.draw,
+      style: drawn.style,
+      size: drawn.size,
+      steps: drawn.steps,
+      guidance: drawn.guidance,
+      negative: drawn.negative,
+      count: 1,
+    }
     this.show()
     this.prompt.focus()
   }

@@ -29,7 +29,15 @@ export class Job {
     say(this.image, { key: 'draw.preview', with: { prompt: drawn.prompt } }, 'alt')
     const frame = h('div', { class: 'frame' }, this.image)
     const prompt = h('p', { class: 'prompt' }, drawn.prompt)
-    this.element = h('li', { class: 'tile job' }, frame, this.bar, prompt, h('div', { class: 'row' }, this.state, h('span', { class: 'space' }), this.cancel), this.below)
+    this.element = h(
+      'li',
+      { class: 'tile job' },
+      frame,
+      this.bar,
+      prompt,
+      h('div', { class: 'row' }, this.state, h('span', { class: 'space' }), this.cancel),
+      this.below,
+    )
     void this.run()
   }
 

@@ -33,7 +33,10 @@ export function drawPlace(): HTMLElement {
     form.prompt.focus({ preventScroll: true })
     scrollTo({ top: 0 })
   }
-  const gallery = new Gallery({ like: (drawn) => form.like(drawn), change: (picture) => void change(picture) }, (count) => (empty.hidden = count > 0))
+  const gallery = new Gallery(
+    { like: (drawn) => form.like(drawn), change: (picture) => void change(picture) },
+    (count) => (empty.hidden = count > 0),
+  )
   form.element.addEventListener('submit', (event) => {
     event.preventDefault()
     void brush.change().then((wished) => {
@@ -41,7 +44,12 @@ export function drawPlace(): HTMLElement {
       gallery.element.scrollIntoView({ block: 'nearest', behavior: 'smooth' })
     })
   })
-  const place = h('section', { class: 'place-draw wide' }, h('div', { class: 'side' }, h('h1', { say: 'draw.title' }), form.element), h('div', { class: 'wall' }, empty, gallery.element))
+  const place = h(
+    'section',
+    { class: 'place-draw wide' },
+    h('div', { class: 'side' }, h('h1', { say: 'draw.title' }), form.element),
+    h('div', { class: 'wall' }, empty, gallery.element),
+  )
   takes(place, 'image', ([file]) => file && void change(file))
   return place
 }
@@ -51,7 +59,18 @@ function starters(start: (key: Key) => void): HTMLElement {
   for (const [name, key] of STARTERS) {
     const image = h('img', { alt: '', width: 64, height: 64 })
     void EXAMPLES[name]().then((file) => (image.src = URL.createObjectURL(file)))
-    list.append(h('li', {}, h('button', { type: 'button', class: 'starter', on: { click: () => start(key) } }, image, h('span', { say: key }))))
+    list.append(
+      h(
+        'li',
+        {},
+        h(
+          'button',
+          { type: 'button', class: 'starter', on: { click: () => start(key) } },
+          image,
+          h('span', { say: key }),
+        ),
+      ),
+    )
   }
   return h('div', { class: 'welcome' }, h('p', { class: 'lead', say: 'draw.lead' }), list)
 }

@@ -13,7 +13,12 @@ let spoken: Language = 'en'
 
 /** The language that the browser asks for. */
 export function preferred(): Language {
-  return navigator.languages.find((each) => /^(zh|en)\b/i.test(each))?.toLowerCase().startsWith('zh') ? 'zh' : 'en'
+  return navigator.languages
+    .find((each) => /^(zh|en)\b/i.test(each))
+    ?.toLowerCase()
+    .startsWith('zh')
+    ? 'zh'
+    : 'en'
 }
 
 export function language(): Language {

@@ -46,18 +46,57 @@ class Listen {
     this.language.append(...LANGUAGES.map(([code, words]) => h('option', { value: code, say: words })))
     this.language.addEventListener('change', () => this.file && void this.hear(this.file))
     const intake = () => [
-      chooser('listen.choose', 'audio/*,video/*', ([file]) => file && void this.hear(file), { words: true, path: ICONS.folder }),
-      recorder((file) => void this.hear(file), (error) => this.fail(error)),
+      chooser('listen.choose', 'audio/*,video/*', ([file]) => file && void this.hear(file), {
+        words: true,
+        path: ICONS.folder,
+      }),
+      recorder(
+        (file) => void this.hear(file),
+        (error) => this.fail(error),
+      ),
     ]
     const example = button('listen.example', () => void this.example())
     const lead = h('p', { class: 'lead', say: 'listen.lead' })
     this.welcome = h('div', { class: 'empty' }, lead, h('div', { class: 'row centre' }, ...intake(), example))
-    this.reading = h('div', { class: 'row' }, button('listen.correct', () => this.correct()), ...this.downloads())
-    const done = h('div', { class: 'row' }, button('listen.align', () => void this.realign(), { class: 'button primary' }), button('cancel', () => this.read(), { class: 'button quiet' }))
+    this.reading = h(
+      'div',
+      { class: 'row' },
+      button('listen.correct', () => this.correct()),
+      ...this.downloads(),
+    )
+    const done = h(
+      'div',
+      { class: 'row' },
+      button('listen.align', () => void this.realign(), { class: 'button primary' }),
+      button('cancel', () => this.read(), { class: 'button quiet' }),
+    )
     this.correcting = h('div', { class: 'correcting', hidden: true }, this.words, done)
-    const head = h('div', { class: 'row under' }, field('listen.language', this.language), h('span', { class: 'space' }), ...intake())
-    this.work = h('div', { class: 'work', hidden: true }, head, this.audio, this.bar, this.state, this.transcript.element, this.correcting, this.reading)
-    this.element = h('section', { class: 'place-listen column' }, h('h1', { say: 'listen.title' }), this.troubles, this.welcome, this.work)
+    const head = h(
+      'div',
+      { class: 'row under' },
+      field('listen.language', this.language),
+      h('span', { class: 'space' }),
+      ...intake(),
+    )
+    this.work = h(
+      'div',
+      { class: 'work', hidden: true },
+      head,
+      this.audio,
+      this.bar,
+      this.state,
+      this.transcript.element,
+      this.correcting,
+      this.reading,
+    )
+    this.element = h(
+      'section',
+      { class: 'place-listen column' },
+      h('h1', { say: 'listen.title' }),
+      this.troubles,
+      this.welcome,
+      this.work,
+    )
     takes(this.element, 'audio', ([file]) => file && void this.hear(file))
   }
 
@@ -89,7 +128,10 @@ class Listen {
     const aloud = new Announcer()
     try {
       let heard = ''
-      const more = { signal, waiting: (ms: number) => say(this.state, { key: 'busy', with: { seconds: Math.ceil(ms / 1000) } }) }
+      const more = {
+        signal,
+        waiting: (ms: number) => say(this.state, { key: 'busy', with: { seconds: Math.ceil(ms / 1000) } }),
+      }
       for await (const piece of transcribe(file, this.language.value, more)) {
         heard += piece
         this.transcript.text(heard)

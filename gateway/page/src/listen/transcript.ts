@@ -25,7 +25,11 @@ export class Transcript {
         this.audio.currentTime = piece.start
         void this.audio.play()
       }
-      const element = h('button', { type: 'button', class: 'word', tabindex: index ? -1 : 0, on: { click: play } }, piece.word)
+      const element = h(
+        'button',
+        { type: 'button', class: 'word', tabindex: index ? -1 : 0, on: { click: play } },
+        piece.word,
+      )
       return { piece, element }
     })
     this.element.replaceChildren(...this.words.flatMap(({ piece, element }) => [piece.before, element]))
@@ -43,7 +47,14 @@ export class Transcript {
   }
 
   private key(event: KeyboardEvent): void {
-    const steps: Record<string, number> = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -1e6, End: 1e6 }
+    const steps: Record<string, number> = {
+      ArrowRight: 1,
+      ArrowDown: 1,
+      ArrowLeft: -1,
+      ArrowUp: -1,
+      Home: -1e6,
+      End: 1e6,
+    }
     const step = steps[event.key]
     const at = this.words.findIndex(({ element }) => element === document.activeElement)
     if (step === undefined || at < 0) return

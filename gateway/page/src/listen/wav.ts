@@ -4,7 +4,8 @@ import { RATE } from '../shared/player'
 export function wav(parts: Float32Array[]): Blob {
   const count = parts.reduce((sum, part) => sum + part.length, 0)
   const view = new DataView(new ArrayBuffer(44 + 2 * count))
-  const word = (at: number, letters: string) => [...letters].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)))
+  const word = (at: number, letters: string) =>
+    [...letters].forEach((letter, index) => view.setUint8(at + index, letter.charCodeAt(0)))
   word(0, 'RIFF')
   view.setUint32(4, 36 + 2 * count, true)
   word(8, 'WAVEfmt ')

@@ -18,7 +18,10 @@ export async function add(files: File[]): Promise<void> {
 }
 
 /** Look at what has not been looked at, some at a time; a file that is no picture is told by its name. */
-export async function look(progress: (done: number, of: number) => void, unreadable: (kept: Kept) => void): Promise<void> {
+export async function look(
+  progress: (done: number, of: number) => void,
+  unreadable: (kept: Kept) => void,
+): Promise<void> {
   const blind = (await all()).filter((each) => !each.vector)
   for (let from = 0; from < blind.length; from += AT_ONCE) {
     progress(from, blind.length)
@@ -26,7 +29,12 @@ export async function look(progress: (done: number, of: number) => void, unreada
     const small = await Promise.all(some.map(async (kept) => ({ kept, url: await smallUrl(kept.blob) })))
     for (const { kept, url } of small) if (!url) unreadable(kept)
     const seen = small.filter((each): each is { kept: Kept; url: string } => each.url !== null)
-    const vectors = seen.length ? await embed(seen.map(({ url }) => url), {}) : []
+    const vectors = seen.length
+      ? await embed(
+          seen.map(({ url }) => url),
+          {},
+        )
+      : []
     for (const [index, vector] of vectors.entries()) await put({ ...seen[index]!.kept, vector })
   }
   progress(blind.length, blind.length)
@@ -57,7 +65,10 @@ async function smallUrl(picture: Blob): Promise<string | null> {
   const bitmap = await createImageBitmap(picture).catch(() => null)
   if (!bitmap) return null
   const scale = Math.min(1, SIDE / Math.max(bitmap.width, bitmap.height))
-  const canvas = new OffscreenCanvas(Math.max(1, Math.round(bitmap.width * scale)), Math.max(1, Math.round(bitmap.height * scale)))
+  const canvas = new OffscreenCanvas(
+    Math.max(1, Math.round(bitmap.width * scale)),
+    Math.max(1, Math.round(bitmap.height * scale)),
+  )
   canvas.getContext('2d')!.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
   return dataUrl(await canvas.convertToBlob({ type: 'image/png' }))
 }

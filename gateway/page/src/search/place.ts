@@ -22,12 +22,22 @@ export function searchPlace(): HTMLElement {
 
 class Search {
   readonly element: HTMLElement
-  private readonly words = h('input', { type: 'search', sayLabel: 'search.label', sayPlaceholder: 'search.placeholder', autocomplete: 'off' })
+  private readonly words = h('input', {
+    type: 'search',
+    sayLabel: 'search.label',
+    sayPlaceholder: 'search.placeholder',
+    autocomplete: 'off',
+  })
   private readonly like = h('div', { class: 'like', hidden: true })
   private readonly grid = h('ul', { class: 'gallery', sayLabel: 'search.results' })
   private readonly state = h('p', { class: 'state small', role: 'status' })
   private readonly bar = h('progress', { sayLabel: 'search.progress', hidden: true })
-  private readonly waiting = h('div', { class: 'progress', role: 'progressbar', sayLabel: 'search.searching', hidden: true })
+  private readonly waiting = h('div', {
+    class: 'progress',
+    role: 'progressbar',
+    sayLabel: 'search.searching',
+    hidden: true,
+  })
   private readonly troubles = h('div', {})
   private readonly tiles = new Map<string, Tile>()
   private readonly empty: HTMLElement
@@ -52,10 +62,34 @@ class Search {
       chooser('search.add', 'image/*', (files) => void this.take(files), { many: true, words: true }),
       chooser('search.folder', 'image/*', (files) => void this.take(files), { folder: true, many: true, words: true }),
     ]
-    const examples = button('search.examples', () => void Promise.all(Object.values(EXAMPLES).map((make) => make())).then((files) => this.take(files)))
-    this.empty = h('div', { class: 'empty' }, h('p', { class: 'lead', say: 'search.lead' }), h('div', { class: 'row centre' }, ...intake(), examples))
-    this.count.append(this.state, h('span', { class: 'space' }), ...intake(), iconButton(ICONS.bin, 'search.clear', () => void this.clear()))
-    this.element = h('section', { class: 'place-search wide' }, h('h1', { say: 'search.title' }), form, this.waiting, this.troubles, this.bar, this.count, this.grid, this.empty)
+    const examples = button(
+      'search.examples',
+      () => void Promise.all(Object.values(EXAMPLES).map((make) => make())).then((files) => this.take(files)),
+    )
+    this.empty = h(
+      'div',
+      { class: 'empty' },
+      h('p', { class: 'lead', say: 'search.lead' }),
+      h('div', { class: 'row centre' }, ...intake(), examples),
+    )
+    this.count.append(
+      this.state,
+      h('span', { class: 'space' }),
+      ...intake(),
+      iconButton(ICONS.bin, 'search.clear', () => void this.clear()),
+    )
+    this.element = h(
+      'section',
+      { class: 'place-search wide' },
+      h('h1', { say: 'search.title' }),
+      form,
+      this.waiting,
+      this.troubles,
+      this.bar,
+      this.count,
+      this.grid,
+      this.empty,
+    )
     takes(this.element, 'image', (files) => void this.take(files))
     this.element.addEventListener('shown', () => void this.look())
     document.addEventListener('pictures', () => void this.show())
@@ -99,15 +133,24 @@ class Search {
     const words = this.words.value.trim()
     if (!words && !this.like.hidden) return
     this.unlike()
-    await this.search(() => (words ? vectorOfText(words) : Promise.resolve(null)), () => void this.byWords())
+    await this.search(
+      () => (words ? vectorOfText(words) : Promise.resolve(null)),
+      () => void this.byWords(),
+    )
   }
 
   private async byPicture(picture: Blob): Promise<void> {
     const image = pictureOf(picture, 'search.like')
     this.words.value = ''
-    this.like.replaceChildren(image, iconButton(ICONS.close, 'picture.remove', () => (this.unlike(), void this.byWords()), { class: 'icon-button' }))
+    this.like.replaceChildren(
+      image,
+      iconButton(ICONS.close, 'picture.remove', () => (this.unlike(), void this.byWords()), { class: 'icon-button' }),
+    )
     this.like.hidden = false
-    await this.search(() => vectorOfPicture(picture), () => void this.byPicture(picture))
+    await this.search(
+      () => vectorOfPicture(picture),
+      () => void this.byPicture(picture),
+    )
   }
 
   private unlike(): void {
@@ -141,12 +184,14 @@ class Search {
     this.grid.replaceChildren(...found.map(({ kept, score }) => this.tile(kept).scored(score)))
     this.empty.hidden = found.length > 0
     this.count.hidden = !found.length
-    if (!this.looking) say(this.state, { key: found.length === 1 ? 'search.one' : 'search.count', with: { count: found.length } })
+    if (!this.looking)
+      say(this.state, { key: found.length === 1 ? 'search.one' : 'search.count', with: { count: found.length } })
   }
 
   private tile(kept: Kept): Tile {
     const similar = () => void this.byPicture(kept.blob)
-    const known = this.tiles.get(kept.id) ?? new Tile(kept, () => view(kept, [{ words: 'search.similar', work: similar }]))
+    const known =
+      this.tiles.get(kept.id) ?? new Tile(kept, () => view(kept, [{ words: 'search.similar', work: similar }]))
     this.tiles.set(kept.id, known)
     return known
   }

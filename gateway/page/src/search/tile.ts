@@ -11,7 +11,12 @@ export class Tile {
     const name = kept.drawn?.prompt ?? kept.name
     const image = h('img', { alt: name, src: URL.createObjectURL(kept.blob), class: 'canvas', loading: 'lazy' })
     const caption = h('p', { class: 'caption small' }, h('span', { class: 'name' }, name), this.score)
-    this.element = h('li', { class: 'tile' }, h('button', { type: 'button', class: 'frame', on: { click: open } }, image), caption)
+    this.element = h(
+      'li',
+      { class: 'tile' },
+      h('button', { type: 'button', class: 'frame', on: { click: open } }, image),
+      caption,
+    )
   }
 
   /** Itself, with how well it goes with what is looked for. */

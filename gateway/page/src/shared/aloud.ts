@@ -11,7 +11,9 @@ let stopPresent: () => void = () => undefined
 
 /** A button that reads a text aloud, and stops it when it is pressed again. */
 export function aloudButton(text: () => string, fail: (failure: Failure) => void): HTMLButtonElement {
-  const element = iconButton(ICONS.aloud, 'aloud.read', () => (element.ariaPressed === 'true' ? stopPresent() : void read()))
+  const element = iconButton(ICONS.aloud, 'aloud.read', () =>
+    element.ariaPressed === 'true' ? stopPresent() : void read(),
+  )
   element.ariaPressed = 'false'
   const show = (state: 'true' | 'false', waiting: boolean) => {
     element.ariaPressed = state

@@ -34,8 +34,15 @@ export class Composer {
     })
     this.sendButton = iconButton(ICONS.send, 'send', () => this.send(), { class: 'icon-button primary' })
     this.stopButton = iconButton(ICONS.stop, 'stop', options.stop, { class: 'icon-button primary', hidden: true })
-    const camera = iconButton(ICONS.camera, 'camera.open', () => void this.photograph(), { class: 'icon-button camera' })
-    const tools = h('div', { class: 'tools' }, chooser('picture.choose', 'image/*', ([file]) => void this.take(file)), camera)
+    const camera = iconButton(ICONS.camera, 'camera.open', () => void this.photograph(), {
+      class: 'icon-button camera',
+    })
+    const tools = h(
+      'div',
+      { class: 'tools' },
+      chooser('picture.choose', 'image/*', ([file]) => void this.take(file)),
+      camera,
+    )
     tools.append(...(options.more ?? []), h('span', { class: 'space' }), this.stopButton, this.sendButton)
     this.element = h('div', { class: 'composer' }, this.held, this.input, tools)
   }
@@ -62,7 +69,11 @@ export class Composer {
       this.input.focus()
     }
     this.held.replaceChildren()
-    if (picture) this.held.append(pictureOf(picture), iconButton(ICONS.close, 'picture.remove', drop, { class: 'icon-button small' }))
+    if (picture)
+      this.held.append(
+        pictureOf(picture),
+        iconButton(ICONS.close, 'picture.remove', drop, { class: 'icon-button small' }),
+      )
   }
 
   busy(is: boolean): void {

@@ -20,8 +20,19 @@ function path(shape: Shape, x: number, y: number, r: number): Path2D {
   ]
   const steps = (count: number) => Array.from({ length: count }, (_, step) => step)
   if (shape === 'circle') line.arc(x, y, r, 0, 2 * Math.PI)
-  if (shape === 'square') polygon([[-0.85, -0.85], [0.85, -0.85], [0.85, 0.85], [-0.85, 0.85]])
-  if (shape === 'triangle') polygon([[0, -0.95], [0.98, 0.8], [-0.98, 0.8]])
+  if (shape === 'square')
+    polygon([
+      [-0.85, -0.85],
+      [0.85, -0.85],
+      [0.85, 0.85],
+      [-0.85, 0.85],
+    ])
+  if (shape === 'triangle')
+    polygon([
+      [0, -0.95],
+      [0.98, 0.8],
+      [-0.98, 0.8],
+    ])
   if (shape === 'star') polygon(steps(10).map((step) => turn(step, 10, step % 2 ? 0.42 : 1)))
   if (shape === 'heart') polygon(steps(48).map((step) => heart((2 * Math.PI * step) / 48)))
   return line

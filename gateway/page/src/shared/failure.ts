@@ -1,6 +1,19 @@
 import type { Words } from '../i18n'
 
-export type Kind = 'away' | 'broken' | 'busy' | 'key' | 'large' | 'rule' | 'missing' | 'failed' | 'starting' | 'camera' | 'microphone' | 'insecure' | 'short'
+export type Kind =
+  | 'away'
+  | 'broken'
+  | 'busy'
+  | 'key'
+  | 'large'
+  | 'rule'
+  | 'missing'
+  | 'failed'
+  | 'starting'
+  | 'camera'
+  | 'microphone'
+  | 'insecure'
+  | 'short'
 
 /** Something that did not work, as a sentence that says what to do; `detail` is the server's own, in English. */
 export class Failure extends Error {

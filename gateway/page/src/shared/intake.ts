@@ -6,7 +6,12 @@ import { ICONS } from './icons'
 type Take = (files: File[]) => void
 
 /** A button that opens the file chooser. */
-export function chooser(label: Words, accept: string, take: Take, { many = false, folder = false, path = ICONS.picture as string, words = false } = {}): HTMLElement {
+export function chooser(
+  label: Words,
+  accept: string,
+  take: Take,
+  { many = false, folder = false, path = ICONS.picture as string, words = false } = {},
+): HTMLElement {
   const input = h('input', { type: 'file', accept, multiple: many, webkitdirectory: folder, hidden: true })
   input.addEventListener('change', () => {
     take([...(input.files ?? [])])
@@ -14,12 +19,18 @@ export function chooser(label: Words, accept: string, take: Take, { many = false
   })
   const press = () => input.click()
   const props: Props = { 'data-chooses': accept }
-  return h('span', { class: folder ? 'folder' : '' }, input, words ? button(label, press, { class: 'button quiet', ...props }) : iconButton(path, label, press, props))
+  return h(
+    'span',
+    { class: folder ? 'folder' : '' },
+    input,
+    words ? button(label, press, { class: 'button quiet', ...props }) : iconButton(path, label, press, props),
+  )
 }
 
 /** Files dropped on a place, or pasted while it is shown. */
 export function takes(place: HTMLElement, type: 'image' | 'audio', take: Take): void {
-  const mine = (files: Iterable<File>) => [...files].filter((file) => file.type.startsWith(type) || (type === 'audio' && file.type.startsWith('video')))
+  const mine = (files: Iterable<File>) =>
+    [...files].filter((file) => file.type.startsWith(type) || (type === 'audio' && file.type.startsWith('video')))
   place.addEventListener('dragover', (event) => {
     event.preventDefault()
     place.classList.add('dropping')
@@ -45,7 +56,13 @@ async function dropped(transfer: DataTransfer): Promise<File[]> {
 }
 
 async function filesOf(entry: FileSystemEntry): Promise<File[]> {
-  if (entry.isFile) return new Promise((resolve) => (entry as FileSystemFileEntry).file((file) => resolve([file]), () => resolve([])))
+  if (entry.isFile)
+    return new Promise((resolve) =>
+      (entry as FileSystemFileEntry).file(
+        (file) => resolve([file]),
+        () => resolve([]),
+      ),
+    )
   const reader = (entry as FileSystemDirectoryEntry).createReader()
   const found: File[] = []
   while (true) {
@@ -81,5 +98,7 @@ export async function photograph(): Promise<File | null> {
 async function frameOf(video: HTMLVideoElement): Promise<File> {
   const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight)
   canvas.getContext('2d')!.drawImage(video, 0, 0)
-  return new File([await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 })], 'camera.jpg', { type: 'image/jpeg' })
+  return new File([await canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 })], 'camera.jpg', {
+    type: 'image/jpeg',
+  })
 }

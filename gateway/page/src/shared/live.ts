@@ -20,7 +20,7 @@ export class Announcer {
 
   add(piece: string): void {
     this.rest += piece
-    for (SENTENCE.lastIndex = 0; ; ) {
+    for (SENTENCE.lastIndex = 0; ;) {
       const from = SENTENCE.lastIndex
       const found = SENTENCE.exec(this.rest)
       if (!found || found[0] === '') {

@@ -7,10 +7,17 @@ const MOST_SIDE = 1536
 export async function prepared(file: Blob): Promise<Blob> {
   if (file.size > MOST_BYTES) throw new Failure('large')
   const bitmap = await createImageBitmap(file).catch(() => null)
-  if (!bitmap) throw new Failure('rule', `${file instanceof File ? file.name : 'the file'}: not a picture that this browser can show`)
+  if (!bitmap)
+    throw new Failure(
+      'rule',
+      `${file instanceof File ? file.name : 'the file'}: not a picture that this browser can show`,
+    )
   const scale = MOST_SIDE / Math.max(bitmap.width, bitmap.height)
   if (scale >= 1 && /^image\/(png|jpeg|webp)$/.test(file.type)) return file
-  const canvas = new OffscreenCanvas(Math.ceil(bitmap.width * Math.min(1, scale)), Math.ceil(bitmap.height * Math.min(1, scale)))
+  const canvas = new OffscreenCanvas(
+    Math.ceil(bitmap.width * Math.min(1, scale)),
+    Math.ceil(bitmap.height * Math.min(1, scale)),
+  )
   canvas.getContext('2d')!.drawImage(bitmap, 0, 0, canvas.width, canvas.height)
   return canvas.convertToBlob({ type: 'image/jpeg', quality: 0.92 })
 }

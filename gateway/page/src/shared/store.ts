@@ -1,5 +1,14 @@
 /** Pictures of this browser, drawn or dropped, and their vectors. They never leave it but to be looked at. */
-export type Drawn = { prompt: string; style: string; size: string; steps: number; guidance: number; negative: string; seed: number; strength?: number }
+export type Drawn = {
+  prompt: string
+  style: string
+  size: string
+  steps: number
+  guidance: number
+  negative: string
+  seed: number
+  strength?: number
+}
 export type Kept = { id: string; time: number; blob: Blob; name: string; vector?: Float32Array; drawn?: Drawn }
 
 const MEMORY = new Map<string, Kept>()
@@ -26,7 +35,8 @@ async function inStore<T>(mode: IDBTransactionMode, work: (store: IDBObjectStore
 }
 
 export async function all(): Promise<Kept[]> {
-  if (!MEMORY.size) for (const each of (await inStore('readonly', (store) => store.getAll())) ?? []) MEMORY.set(each.id, each)
+  if (!MEMORY.size)
+    for (const each of (await inStore('readonly', (store) => store.getAll())) ?? []) MEMORY.set(each.id, each)
   return [...MEMORY.values()].sort((a, b) => b.time - a.time)
 }
 

@@ -22,9 +22,19 @@ export function view(kept: Kept, actions: Action[]): void {
     { class: 'row' },
     button('save', () => save(kept.blob, kept.name), { class: 'button primary' }),
     ...all.map(({ words, work }) => button(words, act(work))),
-    iconButton(ICONS.bin, 'remove', act(() => void remove([kept.id]))),
+    iconButton(
+      ICONS.bin,
+      'remove',
+      act(() => void remove([kept.id])),
+    ),
   )
-  const told = h('div', { class: 'told' }, h('p', { class: 'prompt', id: 'shown' }, title), kept.drawn && facts(kept.drawn), buttons)
+  const told = h(
+    'div',
+    { class: 'told' },
+    h('p', { class: 'prompt', id: 'shown' }, title),
+    kept.drawn && facts(kept.drawn),
+    buttons,
+  )
   const image = h('img', { src: url, alt: title, class: 'canvas' })
   const corner = iconButton(ICONS.close, 'close', close, { class: 'icon-button corner' })
   const dialog = h('dialog', { class: 'sheet picture', 'aria-labelledby': 'shown' }, corner, image, told)
@@ -45,5 +55,9 @@ function facts({ seed, steps, guidance, style, negative }: Drawn): HTMLElement {
     ['draw.style', style !== '' && h('span', { say: `style.${style}` as Key })],
     ['draw.negative', negative],
   ]
-  return h('dl', {}, ...rows.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', { say: name }), h('dd', {}, value)]))
+  return h(
+    'dl',
+    {},
+    ...rows.filter(([, value]) => value).flatMap(([name, value]) => [h('dt', { say: name }), h('dd', {}, value)]),
+  )
 }

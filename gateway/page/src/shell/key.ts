@@ -10,7 +10,13 @@ export function askForKey(): Promise<boolean> {
 }
 
 async function ask(): Promise<boolean> {
-  const input = h('input', { type: 'password', autocomplete: 'off', spellcheck: 'false', required: true, placeholder: 'sk-…' })
+  const input = h('input', {
+    type: 'password',
+    autocomplete: 'off',
+    spellcheck: 'false',
+    required: true,
+    placeholder: 'sk-…',
+  })
   const form = h(
     'form',
     { method: 'dialog' },

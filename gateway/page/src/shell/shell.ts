@@ -17,7 +17,13 @@ export function shell(open: Record<Place, () => HTMLElement>): void {
   const nav = h('nav', { sayLabel: 'nav.label' }, ...links.values())
   const main = h('main', { id: 'place', tabindex: '-1' })
   const brand = h('a', { class: 'brand', href: '#talk' }, icon(MARK, 24), h('span', {}, 'Tritone'))
-  const bar = h('header', { class: 'bar' }, brand, nav, h('div', { class: 'switches' }, languageSwitch(), themeSwitch()))
+  const bar = h(
+    'header',
+    { class: 'bar' },
+    brand,
+    nav,
+    h('div', { class: 'switches' }, languageSwitch(), themeSwitch()),
+  )
   const skip = h('button', { class: 'skip', say: 'nav.skip', on: { click: () => main.focus() } })
   document.body.append(skip, bar, awayBanner(), main, liveRegion())
 

@@ -33,7 +33,8 @@ export class Control {
     say(this.name, `talk.state.${state}`)
     say(this.hint, state === 'speaking' || state === 'listening' ? `talk.hint.${state}.${mode}` : `talk.hint.${mode}`)
     this.hint.hidden = state !== 'idle' && state !== 'speaking' && !(state === 'listening' && !handsFree)
-    const press = state === 'idle' || state === 'error' ? 'start' : state === 'speaking' ? 'interrupt' : handsFree ? 'end' : 'hold'
+    const press =
+      state === 'idle' || state === 'error' ? 'start' : state === 'speaking' ? 'interrupt' : handsFree ? 'end' : 'hold'
     say(this.button, `talk.press.${press}`, 'aria-label')
   }
 

@@ -60,13 +60,18 @@ export class Conversation {
   private async open(): Promise<void> {
     this.capture.close()
     await this.capture.open(settings.talk.microphone, (samples) => {
-      if (settings.talk.handsFree || this.holding) this.link?.send({ type: 'input_audio_buffer.append', audio: samples })
+      if (settings.talk.handsFree || this.holding)
+        this.link?.send({ type: 'input_audio_buffer.append', audio: samples })
     })
   }
 
   private async connect(): Promise<void> {
     if (this.isOpen) return
-    const link = new Link(settings.ask.model, (event) => this.hear(event), (said) => this.broken(said))
+    const link = new Link(
+      settings.ask.model,
+      (event) => this.hear(event),
+      (said) => this.broken(said),
+    )
     await link.open()
     this.link = link
     this.configure()

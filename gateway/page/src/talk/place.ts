@@ -28,7 +28,10 @@ export function talkPlace(): HTMLElement {
   }
   const fail = (error: unknown) => {
     const failure = failureOf(error)
-    if (failure) troubles.replaceChildren(notice(failure, failure.kind === 'broken' ? undefined : () => (talk.isOpen ? talk.answer() : void start(true))))
+    if (failure)
+      troubles.replaceChildren(
+        notice(failure, failure.kind === 'broken' ? undefined : () => (talk.isOpen ? talk.answer() : void start(true))),
+      )
   }
   const talk = new Conversation(script, show, fail)
   const start = async (listening: boolean) => {
@@ -71,12 +74,20 @@ export function talkPlace(): HTMLElement {
   free.checked = settings.talk.handsFree
   const fillMicrophones = async () => {
     const found = await microphones()
-    microphone.replaceChildren(h('option', { value: '', say: 'talk.microphone.any' }), ...found.map(({ deviceId, label }) => h('option', { value: deviceId }, label || deviceId.slice(0, 8))))
-    microphone.value = found.some(({ deviceId }) => deviceId === settings.talk.microphone) ? settings.talk.microphone : ''
+    microphone.replaceChildren(
+      h('option', { value: '', say: 'talk.microphone.any' }),
+      ...found.map(({ deviceId, label }) => h('option', { value: deviceId }, label || deviceId.slice(0, 8))),
+    )
+    microphone.value = found.some(({ deviceId }) => deviceId === settings.talk.microphone)
+      ? settings.talk.microphone
+      : ''
   }
   const fillVoices = async () => {
     const own = (await voices().catch(() => [])).filter(({ languages }) => languages)
-    voice.replaceChildren(h('option', { value: '', say: 'talk.voice.any' }), ...own.map(({ id }) => h('option', { value: id }, id)))
+    voice.replaceChildren(
+      h('option', { value: '', say: 'talk.voice.any' }),
+      ...own.map(({ id }) => h('option', { value: id }, id)),
+    )
     voice.value = own.some(({ id }) => id === settings.talk.voice) ? settings.talk.voice : ''
   }
   const changed = () => {
@@ -93,10 +104,33 @@ export function talkPlace(): HTMLElement {
 
   const how = h('label', { class: 'check', for: 'hands-free' }, free, h('span', { say: 'talk.handsFree' }))
   const done = button('close', () => sheet.close(), { class: 'button primary' })
-  const sheet = h('dialog', { class: 'sheet', 'aria-labelledby': 'talk-settings' }, h('form', { method: 'dialog' }, h('h2', { id: 'talk-settings', say: 'talk.settings' }), field('talk.microphone', microphone), field('talk.voice', voice), h('div', { class: 'row end' }, done)))
+  const sheet = h(
+    'dialog',
+    { class: 'sheet', 'aria-labelledby': 'talk-settings' },
+    h(
+      'form',
+      { method: 'dialog' },
+      h('h2', { id: 'talk-settings', say: 'talk.settings' }),
+      field('talk.microphone', microphone),
+      field('talk.voice', voice),
+      h('div', { class: 'row end' }, done),
+    ),
+  )
   const more = button('talk.settings', () => sheet.showModal(), { class: 'button quiet' })
-  const welcome = h('div', { class: 'welcome' }, h('h1', { say: 'talk.title' }), h('p', { class: 'lead', say: 'talk.lead' }))
-  const stage = h('div', { class: 'stage' }, welcome, control.element, h('div', { class: 'row centre' }, how, more, end), starters((file) => void composer.take(file)))
+  const welcome = h(
+    'div',
+    { class: 'welcome' },
+    h('h1', { say: 'talk.title' }),
+    h('p', { class: 'lead', say: 'talk.lead' }),
+  )
+  const stage = h(
+    'div',
+    { class: 'stage' },
+    welcome,
+    control.element,
+    h('div', { class: 'row centre' }, how, more, end),
+    starters((file) => void composer.take(file)),
+  )
   const said = h('div', { class: 'said' }, script.element, h('div', { class: 'dock' }, troubles, composer.element))
   const place = h('section', { class: 'place-talk' }, stage, said, sheet)
   takes(place, 'image', ([file]) => void composer.take(file))
@@ -104,10 +138,15 @@ export function talkPlace(): HTMLElement {
 }
 
 /** Hands-free, the control is pressed; otherwise it is held while one speaks, by pointer or by key. */
-function holdOrPress(control: HTMLButtonElement, talk: Conversation, start: (listening: boolean) => Promise<void>): void {
+function holdOrPress(
+  control: HTMLButtonElement,
+  talk: Conversation,
+  start: (listening: boolean) => Promise<void>,
+): void {
   control.addEventListener('click', () => {
     if (!talk.isOpen) void start(true)
-    else if (!settings.talk.handsFree) return // it was held
+    else if (!settings.talk.handsFree)
+      return // it was held
     else if (talk.isSpeaking) talk.interrupt()
     else talk.end()
   })
@@ -121,7 +160,8 @@ function holdOrPress(control: HTMLButtonElement, talk: Conversation, start: (lis
   control.addEventListener('keydown', (event) => {
     if ((event.key === ' ' || event.key === 'Enter') && !event.repeat) down()
   })
-  for (const over of ['pointerup', 'pointercancel', 'keyup', 'blur']) control.addEventListener(over, () => talk.release())
+  for (const over of ['pointerup', 'pointercancel', 'keyup', 'blur'])
+    control.addEventListener(over, () => talk.release())
 }
 
 function starters(show: (file: File) => void): HTMLElement {
@@ -130,8 +170,13 @@ function starters(show: (file: File) => void): HTMLElement {
     const image = h('img', { alt: '', width: 72, height: 72 })
     const press = () => void EXAMPLES[name]().then(show)
     void EXAMPLES[name]().then((file) => (image.src = URL.createObjectURL(file)))
-    list.append(h('li', {}, h('button', { type: 'button', class: 'show', sayLabel: `talk.show.${name}`, on: { click: press } }, image)))
+    list.append(
+      h(
+        'li',
+        {},
+        h('button', { type: 'button', class: 'show', sayLabel: `talk.show.${name}`, on: { click: press } }, image),
+      ),
+    )
   }
   return h('div', { class: 'showing' }, h('p', { class: 'small', say: 'talk.show' }), list)
 }
-

@@ -42,7 +42,9 @@ export class Script {
 
   /** How long the first sound of an answer took. */
   took(utterance: Utterance, seconds: number): void {
-    utterance.element.parentElement?.append(h('p', { class: 'small took', sayTitle: 'talk.took' }, `${number(seconds, 1)} s`))
+    utterance.element.parentElement?.append(
+      h('p', { class: 'small took', sayTitle: 'talk.took' }, `${number(seconds, 1)} s`),
+    )
   }
 
   follow(): void {

@@ -74,7 +74,10 @@ export class Utterance {
   /** What was heard of its words. */
   get heardText(): string {
     if (this.cut === null) return this.text
-    return this.words.filter(({ start }) => start * 1000 < this.cut!).map(({ element }) => element.textContent).join(' ')
+    return this.words
+      .filter(({ start }) => start * 1000 < this.cut!)
+      .map(({ element }) => element.textContent)
+      .join(' ')
   }
 
   /** Light the words that have been heard, and the one that is. */
