@@ -1,6 +1,7 @@
 import './styles/base.css'
 import './styles/parts.css'
 import './styles/controls.css'
+import './styles/sheets.css'
 import './styles/pictures.css'
 import './styles/shell.css'
 import { askPlace } from './ask/place'
