@@ -3,7 +3,7 @@ import { button, field, h } from '../shared/dom'
 import { Failure, failureOf } from '../shared/failure'
 import { ICONS } from '../shared/icons'
 import { chooser, takes } from '../shared/intake'
-import { Announcer, announce } from '../shared/live'
+import { Announcer } from '../shared/live'
 import { notice } from '../shared/notice'
 import { save } from '../shared/pictures'
 import { say, text, type Words } from '../i18n'
@@ -195,7 +195,6 @@ class Listen {
       const aligned = await align(this.file, words, { signal: this.stopping.signal })
       this.show(words, aligned.words)
       this.end(aligned.matches ? 'listen.aligned' : 'listen.mismatch')
-      announce(text(aligned.matches ? 'listen.aligned' : 'listen.mismatch'))
     } catch (error) {
       this.fail(error, () => void this.realign())
       this.correcting.hidden = false
