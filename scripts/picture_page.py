@@ -23,7 +23,7 @@ FLAGS = ("--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--u
 OUT = Path(__file__).resolve().parent.parent / "docs" / "page"
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
 WIDE, NARROW = (1200, 760), (360, 740)
-FILM = (960, 600)  # pixels
+FILM = (960, 680)  # pixels
 FRAMES_A_S = 8
 LAST_S = 2.0  # for so long its last picture stands
 COLOURS = 64
@@ -72,13 +72,14 @@ def talk(page: Page, question: str) -> None:
 
 def spoken(page: Page) -> None:
     """Wait until it has been."""
-    expect(page.locator("[data-state=listening]")).to_be_visible()
+    expect(page.locator("[data-state=waiting]")).to_be_visible()
 
 
 def ask(page: Page, starter: int) -> None:
     """An example, answered."""
     page.evaluate("location.hash = 'ask'")
     page.locator(".place-ask .starter").nth(starter).click()
+    expect(page.locator(".place-ask textarea")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator(".answer[aria-busy=false] .words")).not_to_be_empty()
 

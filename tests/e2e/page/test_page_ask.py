@@ -57,6 +57,7 @@ def test_an_answer_is_copied(browser, visit):
 def test_an_example_is_asked_with_two_presses(browser, visit):
     page = visit(browser, "ask", "zh")
     page.get_by_role("button", name="图里有几个图形？").click()
+    expect(page.locator(".place-ask textarea")).to_have_value("图里有几个图形？")
     page.get_by_role("button", name="发送").click()
     expect(page.locator(".answer .words")).to_contain_text("三")
 

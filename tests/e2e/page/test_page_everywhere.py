@@ -31,6 +31,7 @@ def faults(page):
 def test_axe_finds_nothing_serious(browser, visit, language, scheme):
     page = visit(browser, "ask", language, scheme)
     page.locator(".starter").first.click()
+    expect(page.locator(".place-ask textarea")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator(".answer[aria-busy=false] .words")).not_to_be_empty()
     for place in PLACES:
@@ -166,6 +167,7 @@ def test_a_second_tab_has_the_pictures_and_its_own_conversation(browser, visit):
     go(page, "ask")
     page.locator(".starter").nth(1).click()
     for each in (page, other):
+        expect(each.locator(".place-ask textarea")).not_to_have_value("")
         each.get_by_role("button", name="Send").click()
     expect(other.locator(".answer .words")).to_have_text("The circle is red.")
     expect(page.locator(".answer .words")).to_contain_text("three")

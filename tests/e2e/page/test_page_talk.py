@@ -115,7 +115,7 @@ def test_what_is_written_belongs_to_the_same_talk(browser, visit, heard):
     page.locator(".place-talk textarea").fill("What color is the circle?")
     page.keyboard.press("Enter")
     expect(page.locator(".spoken")).to_have_text("The circle is red.")
-    expect(state(page)).to_have_text("正在听")
+    expect(state(page)).to_have_text("轮到你了")
     assert heard(page) == words("The circle is red.")
     page.locator(".place-talk textarea").fill("What shape is blue?")
     page.keyboard.press("Enter")

@@ -22,6 +22,10 @@ export class Capture {
     this.context.createMediaStreamSource(this.stream).connect(node)
   }
 
+  get isOpen(): boolean {
+    return this.stream !== undefined
+  }
+
   close(): void {
     for (const track of this.stream?.getTracks() ?? []) track.stop()
     void this.context?.close()

@@ -1,7 +1,7 @@
 import { h } from '../shared/dom'
 import { say } from '../i18n'
 
-export type State = 'idle' | 'connecting' | 'listening' | 'thinking' | 'speaking' | 'interrupted' | 'error'
+export type State = 'idle' | 'connecting' | 'listening' | 'thinking' | 'speaking' | 'waiting' | 'interrupted' | 'error'
 
 const BARS = [0.55, 1, 0.8]
 const LOUD = 0.09 // the level of somebody who speaks plainly
@@ -34,7 +34,13 @@ export class Control {
     say(this.hint, state === 'speaking' || state === 'listening' ? `talk.hint.${state}.${mode}` : `talk.hint.${mode}`)
     this.hint.hidden = state !== 'idle' && state !== 'speaking' && !(state === 'listening' && !handsFree)
     const press =
-      state === 'idle' || state === 'error' ? 'start' : state === 'speaking' ? 'interrupt' : handsFree ? 'end' : 'hold'
+      state === 'idle' || state === 'error' || state === 'waiting'
+        ? 'start'
+        : state === 'speaking'
+          ? 'interrupt'
+          : handsFree
+            ? 'end'
+            : 'hold'
     say(this.button, `talk.press.${press}`, 'aria-label')
   }
 
@@ -43,7 +49,7 @@ export class Control {
     this.shown += (loudness - this.shown) * EASE
     const loud = Math.sqrt(this.shown)
     for (const [index, bar] of this.bars.entries()) bar.style.scale = `1 ${0.3 + 0.7 * BARS[index]! * loud}`
-    this.ring.style.scale = String(1 + 0.22 * loud)
+    this.ring.style.scale = String(1 + 0.14 * loud)
     if (this.state !== 'idle' && this.state !== 'error') requestAnimationFrame(() => this.move())
     else for (const element of [...this.bars, this.ring]) element.style.scale = ''
   }

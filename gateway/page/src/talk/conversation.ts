@@ -154,7 +154,7 @@ export class Conversation {
   private settle(): void {
     if (!this.isOpen) return this.show('idle')
     if (this.player.busy) return this.show('speaking')
-    this.show(this.responding ? 'thinking' : 'listening')
+    this.show(this.responding ? 'thinking' : this.capture.isOpen ? 'listening' : 'waiting')
   }
 
   private broken(said: string): void {

@@ -144,7 +144,7 @@ function holdOrPress(
   start: (listening: boolean) => Promise<void>,
 ): void {
   control.addEventListener('click', () => {
-    if (!talk.isOpen) void start(true)
+    if (!talk.isOpen || (!talk.capture.isOpen && !talk.isSpeaking)) void start(true)
     else if (!settings.talk.handsFree)
       return // it was held
     else if (talk.isSpeaking) talk.interrupt()
