@@ -48,7 +48,7 @@ test: checkpoints check ## every test that needs no GPU, the real server include
 	@$(BIN)/python scripts/install_chromium.py
 	@# Two processes of one compute thread each are nearly twice as fast as one of two; the server's tests have it all.
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses=4 -m "not e2e and not gpu and not vllm and not clients"
-	@$(BIN)/pytest -m "e2e and not clients"
+	@$(BIN)/pytest -m "e2e and not clients and not page"
 	@echo "make test: all passed"
 
 loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed

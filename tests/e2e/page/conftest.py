@@ -49,7 +49,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "e2e/page" in str(item.path):
             item.add_marker(pytest.mark.e2e)
-            item.add_marker(pytest.mark.page)
+            if not item.get_closest_marker("walk"):
+                item.add_marker(pytest.mark.page)
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ def ask(page, question, picture=None):
     page.keyboard.press("Enter")
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("language", CASES)
 def test_a_picture_is_asked_about_and_then_again(browser, visit, language):
     page = visit(browser, "ask", language)
@@ -31,6 +32,7 @@ def test_a_picture_is_asked_about_and_then_again(browser, visit, language):
     expect(answers.nth(1)).to_contain_text(shape)
 
 
+@pytest.mark.walk
 def test_the_answer_is_said_to_a_screen_reader_once_it_is_a_sentence(browser, visit):
     page = visit(browser, "ask")
     ask(page, "What color is the circle?", TWO)

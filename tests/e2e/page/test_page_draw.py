@@ -49,6 +49,7 @@ def drawn_by_the_api(url, **wish):
     return Image.open(io.BytesIO(base64.b64decode(answer["data"][0]["b64_json"])))
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("prompt", ["a blue star", "一个紫色的心形"])
 def test_a_picture_is_that_of_the_api_and_says_how_it_was_made(page, gateway_url, prompt):
     draw(page, prompt)

@@ -26,6 +26,7 @@ def faults(page):
     return [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found if fault["impact"] in SERIOUS]
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_axe_finds_nothing_serious(browser, visit, language, scheme):
@@ -40,6 +41,7 @@ def test_axe_finds_nothing_serious(browser, visit, language, scheme):
         assert faults(page) == [], place
 
 
+@pytest.mark.walk
 @pytest.mark.parametrize("width", [360, 1280])
 def test_nothing_is_cut_off_and_what_is_pressed_is_large_enough(browser, visit, width):
     page = visit(browser, "ask", "en", width=width, height=740)
@@ -104,6 +106,7 @@ def test_an_address_leads_to_its_place_and_the_last_one_is_remembered(browser, v
     expect(page.locator("h1:visible")).to_have_text("Find a picture")
 
 
+@pytest.mark.walk
 def test_a_question_is_asked_and_answered_by_keyboard_alone(browser, visit):
     page = visit(browser, "talk")
     page.keyboard.press("Tab")

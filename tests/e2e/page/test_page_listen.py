@@ -34,6 +34,7 @@ def start_of(page, word):
     return now(page)
 
 
+@pytest.mark.walk
 def test_the_words_are_those_that_were_said_and_play_where_they_are(page):
     assert words(page.locator(".transcript").text_content()) == words(SAID)
     duration = page.locator("audio").evaluate("audio => audio.duration")

@@ -28,6 +28,7 @@ def found(page, name):
     assert scores == sorted(scores, reverse=True)
 
 
+@pytest.mark.walk
 def test_pictures_are_found_by_words_in_both_languages(page):
     for words, name in (
         ("a red circle", "red-circle"),

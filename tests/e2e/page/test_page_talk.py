@@ -63,6 +63,7 @@ def tell(page, event):
     return json.loads(page.evaluate(script, [event, "conversation.item.retrieved"]))
 
 
+@pytest.mark.walk
 def test_a_spoken_question_about_a_picture_is_answered_aloud(microphone, visit, say, heard):
     page = visit(microphone(say("What color is the circle in this picture?")), "talk")
     show(page)
@@ -80,6 +81,7 @@ def test_a_spoken_question_about_a_picture_is_answered_aloud(microphone, visit, 
     expect(state(page)).to_have_text("Start talking")
 
 
+@pytest.mark.walk
 def test_who_speaks_stops_it_and_the_talk_remembers_what_was_heard_alone(browser, visit, say, heard):
     sent = []
     page = visit(browser, "talk")

@@ -40,6 +40,7 @@ def own_gateway(server, port=0):
             process.kill()
 
 
+@pytest.mark.walk
 def test_a_server_that_stops_in_mid_drawing_is_waited_for_and_nothing_is_lost(browser, visit, server):
     with own_gateway(server) as (process, url):
         page = visit(browser, "draw", url=url)
@@ -73,6 +74,7 @@ class Breaking(Slow):
             raise ServerUnavailable("the server is gone")
 
 
+@pytest.mark.walk
 def test_an_answer_that_breaks_off_stays_as_far_as_it_came(browser, visit):
     slow = Breaking(answers)
     with before(slow) as gateway:
@@ -120,6 +122,7 @@ def test_a_busy_server_is_asked_again(browser, visit):
         expect(page.locator(".answer .words")).to_have_text("The circle is red.")
 
 
+@pytest.mark.walk
 def test_a_key_is_asked_for_and_kept_for_the_tab_alone(browser, visit, tmp_path):
     secret = KeyFile(tmp_path / "keys.json").add("ann", None)
     with running(answers, keys=tmp_path / "keys.json") as gateway:
