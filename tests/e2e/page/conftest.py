@@ -2,20 +2,15 @@
 
 import base64
 import contextlib
-import io
-from random import Random
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 import pytest
-import soundfile
 from chromium import FLAGS, launching
+from material import wav, words
 from playwright.sync_api import expect, sync_playwright
 
-from tritone.vision.shapes import draw_scene, render
-
-RATE = 24_000
 WITHIN_MS = 60_000  # a busy machine needs as long; a quiet one a tenth
 expect.set_options(timeout=WITHIN_MS)
 LOCALES = {"en": "en-GB", "zh": "zh-CN"}
@@ -108,17 +103,6 @@ def visit(gateway_url):
     assert visits.strangers == []
 
 
-def png(*pairs, seed=1, size=256):
-    """A drawn picture as a file."""
-    file = io.BytesIO()
-    render(draw_scene(Random(seed), pairs=list(pairs)), size).save(file, "PNG")
-    return file.getvalue()
-
-
-def upload(name, content, kind="image/png"):
-    return {"name": name, "mimeType": kind, "buffer": content}
-
-
 @pytest.fixture(scope="session")
 def say(gateway_url):
     """Text as int16 samples, spoken by the server."""
@@ -128,16 +112,6 @@ def say(gateway_url):
         return np.frombuffer(httpx.post(f"{gateway_url}/v1/audio/speech", json=wish, timeout=60).content, "<i2")
 
     return spoken
-
-
-def wav(samples):
-    file = io.BytesIO()
-    soundfile.write(file, samples, RATE, format="WAV", subtype="PCM_16")
-    return file.getvalue()
-
-
-def silence(seconds):
-    return np.zeros(round(seconds * RATE), np.int16)
 
 
 @pytest.fixture(scope="session")
@@ -156,7 +130,3 @@ def heard(gateway_url):
 
 
 LETTERS = "((bytes) => bytes.reduce((all, byte) => all + String.fromCharCode(byte), ''))("
-
-
-def words(text):
-    return "".join(letter for letter in text.lower() if letter.isalnum() or letter.isspace()).split()

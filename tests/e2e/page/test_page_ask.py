@@ -1,7 +1,7 @@
 """Ask: a picture, a question, the answer; read aloud, followed up, taken back."""
 
 import pytest
-from conftest import png, upload, words
+from material import png, upload, words
 from playwright.sync_api import expect
 
 TWO = png(("red", "circle"), ("blue", "star"))

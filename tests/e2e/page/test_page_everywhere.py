@@ -5,7 +5,7 @@ import re
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import png, upload
+from material import png, upload
 from playwright.sync_api import expect
 
 PLACES = ("talk", "ask", "draw", "search", "listen")

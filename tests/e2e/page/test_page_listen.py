@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import silence, upload, wav, words
+from material import silence, upload, wav, words
 from playwright.sync_api import expect
 
 SAID = "What color is the circle in this picture?"

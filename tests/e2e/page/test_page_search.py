@@ -1,7 +1,7 @@
 """Search: pictures of this browser, found by words in two languages and by pictures."""
 
 import pytest
-from conftest import png, upload
+from material import png, upload
 from playwright.sync_api import expect
 
 PICTURES = {f"{colour}-{shape}": png((colour, shape)) for colour, shape in [

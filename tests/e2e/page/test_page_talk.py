@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import png, silence, upload, wav, words
+from material import png, silence, upload, wav, words
 from playwright.sync_api import expect
 
 BEFORE_S, AFTER_S = 2.5, 30
