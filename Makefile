@@ -5,7 +5,7 @@ BIN := .venv/bin
 export TRITONE_CHECKPOINTS ?= $(CURDIR)/.checkpoints/$(PROFILE)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup checkpoints demo serve gateway test check loadtest abuse clients gpu vllm bench clean
+.PHONY: help setup checkpoints demo serve gateway test check loadtest abuse clients page gpu vllm bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -45,9 +45,10 @@ check: setup ## lint, types and contracts: fast, before every commit
 
 test: checkpoints check ## every test that needs no GPU, the real server included
 	@$(BIN)/python scripts/fetch_checkpoints.py --profile tiny --only whisper_multilingual
+	@$(BIN)/python scripts/install_chromium.py
 	@# Two processes of one compute thread each are nearly twice as fast as one of two; the server's tests have it all.
 	@OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses=4 -m "not e2e and not gpu and not vllm and not clients"
-	@$(BIN)/pytest -m "e2e and not clients"
+	@$(BIN)/pytest -m "e2e and not clients and not page"
 	@echo "make test: all passed"
 
 loadtest: checkpoints ## 20 s of users against a real server; fails when thresholds are missed
@@ -55,6 +56,11 @@ loadtest: checkpoints ## 20 s of users against a real server; fails when thresho
 
 abuse: checkpoints ## overload, nonsense, callers who leave, killed models: tables, and what must not be
 	@PYTHONPATH=loadtest $(BIN)/python -m abuse --seconds 10 --settle 10
+
+page: checkpoints ## the page from its sources, where there is npm, and all its tests in Chromium
+	@if command -v npm >/dev/null; then cd gateway/page && npm ci --no-audit --no-fund --loglevel=error && npm run build && git diff --exit-code ../src/tritone_gateway/page; fi
+	@$(BIN)/python scripts/install_chromium.py
+	@$(BIN)/pytest tests/e2e/page tests/contract/test_page.py
 
 gpu: checkpoints ## on a machine with a GPU: is its path right, and how fast; about nine minutes
 	@$(BIN)/python scripts/check_gpu.py
@@ -88,4 +94,4 @@ bench: checkpoints ## measure the server against the same work in one process
 	@$(BIN)/python loadtest/bench/realtime.py
 
 clean: ## remove .venv, .venv-vllm, checkpoints and everything that was generated
-	rm -rf .venv .venv-vllm .clients .checkpoints .tritone demo_output
+	rm -rf .venv .venv-vllm .clients .chromium .checkpoints .tritone demo_output

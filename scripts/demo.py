@@ -45,7 +45,8 @@ def main() -> int:
     if not code:
         console.print(
             f"[green]demo done:[/] it heard, looked, answered, found and drew; listen to {OUTPUT / 'answer.wav'}, look "
-            f"at {OUTPUT / DRAWN}\nnext: `make gateway` keeps it running, with OpenAI's API at http://127.0.0.1:8080/v1"
+            f"at {OUTPUT / DRAWN}\nnext: `make gateway` keeps it running, with a page at http://127.0.0.1:8080 and "
+            "OpenAI's API at /v1"
         )
     return code
 

@@ -19,6 +19,7 @@ from tritone_gateway.endpoints import (
     health,
     images,
     models,
+    page,
     rank,
     speech,
     transcriptions,
@@ -65,8 +66,12 @@ def create_app(settings: Settings, client: AsyncClient, patient: AsyncClient | N
     state.catalogue = Catalogue(client, settings.aliases)
     for endpoint in ENDPOINTS:
         app.include_router(endpoint.router)
+    shown = page.files() if settings.page else {}
+    app.include_router(page.router_of(shown))
     errors.install(app)
-    app.add_middleware(Door, settings=settings, access=access, metrics=state.metrics, passes=passes)
+    app.add_middleware(
+        Door, settings=settings, access=access, metrics=state.metrics, passes=passes, open_to_all=frozenset(shown)
+    )
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,

@@ -41,6 +41,7 @@ def gateway(
     ] = None,
     keys_file: Annotated[Path | None, typer.Option("--keys", help="The file of hashes: only its keys may ask.")] = None,
     open_: Annotated[bool | None, typer.Option("--open", help="Anybody may ask, without a key.")] = None,
+    page: Annotated[bool | None, typer.Option("--page/--no-page", help="Show the page for people at /.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Origin whose pages may ask; may be repeated.")] = None,
 ) -> None:
     """Serve OpenAI's API until Ctrl-C. Everything can also be set by variables such as TRITONE_GATEWAY_PORT."""
@@ -52,6 +53,7 @@ def gateway(
         "server": server,
         "keys": keys_file,
         "open": open_,
+        "page": page,
         "cors": cors,
     }
     try:
@@ -140,6 +142,8 @@ async def _serve(settings: Settings, listening: socket.socket, access: str) -> N
     shown = f"[{host}]" if ":" in host else host
     there = await client.is_ready()
     out.print(access)
+    if settings.page:
+        out.print(f"page: http://{shown}:{port}/")
     waiting = "" if there else " (it is not ready yet)"
     out.print(f"{READY}: http://{shown}:{port}/v1  server {settings.server}{waiting}")
     await uvicorn.Server(config).serve(sockets=[listening])

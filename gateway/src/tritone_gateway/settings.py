@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     server_token: SecretStr | None = None  # where something in front of the server asks for one
     keys: Path | None = None  # the file of hashes
     open: bool = False  # anybody may ask, without a key
+    page: bool = True  # at /, for people
     cors: tuple[str, ...] = ()  # origins whose pages may ask; "*" is all
     limits: Limits = Limits()  # of a key that has none of its own
     timeout_s: float = Field(default=300, gt=0)  # for an answer as a whole

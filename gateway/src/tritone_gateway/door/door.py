@@ -19,16 +19,29 @@ from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
 
-OPEN_TO_ALL = ("/health", "/ready")
+OPEN_TO_ALL = frozenset({"/health", "/ready"})
 UPLOADS = "multipart/form-data"
 _SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 class Door:
-    """Names the request, lets nobody in without a key, counts, and answers what nobody foresaw."""
+    """Names the request, lets nobody in without a key, counts, and answers what nobody foresaw.
 
-    def __init__(self, app: ASGIApp, settings: Settings, access: Access, metrics: Metrics, passes: Passes) -> None:
+    Args:
+        open_to_all: addresses, besides those of probes, that take no key.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        access: Access,
+        metrics: Metrics,
+        passes: Passes,
+        open_to_all: frozenset[str] = frozenset(),
+    ) -> None:
         self.app, self.settings, self.access, self.metrics, self.passes = app, settings, access, metrics, passes
+        self.open_to_all = OPEN_TO_ALL | open_to_all
         self.held = Held(settings.max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,7 +99,7 @@ class Door:
         await made.caller.take("requests")
 
     async def _admit(self, scope: Scope, headers: Mapping[str, str]) -> None:
-        if scope["path"] in OPEN_TO_ALL:
+        if scope["path"] in self.open_to_all:
             return
         scope["state"]["caller"] = caller = self.access.caller(headers)
         await caller.take("requests")
