@@ -298,9 +298,13 @@ def test_a_server_without_the_model_that_tells_is_asked_which_models_are_ready(s
 def test_requests_are_counted_by_declared_addresses_alone(gateway):
     gateway.http.get("/v1/made-up-by-somebody")
     gateway.http.post("/v1/chat/completions", json=CHAT)
+    counted = {
+        'tritone_gateway_requests_total{endpoint="/v1/chat/completions",status="200"}',
+        'tritone_gateway_requests_total{endpoint="other",status="404"}',
+    }
+    # An answer is counted when it has been sent.
+    until(lambda: all(line in gateway.http.get("/metrics").text for line in counted), "they are counted")
     page = gateway.http.get("/metrics").text
-    assert 'tritone_gateway_requests_total{endpoint="/v1/chat/completions",status="200"}' in page
-    assert 'tritone_gateway_requests_total{endpoint="other",status="404"}' in page
     assert "made-up" not in page
     assert 'tritone_gateway_tokens_total{direction="written"}' in page
 
