@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -259,12 +259,18 @@ class Conversation:
                     part.samples = part.samples[:0]
 
 
-async def understood(items: Iterable[Item]) -> None:
-    """Wait until everything that was said has its words. Raises: ApiError: something could not be heard."""
+async def understood(items: Sequence[Item]) -> None:
+    """Wait until everything that was said has its words. What could not be heard earlier reads as nothing.
+
+    Raises: ApiError: the last item could not be heard.
+    """
     for item in items:
         for part in item.parts:
             if isinstance(part, Said):
-                await asyncio.shield(part.words)
+                await asyncio.wait((part.words,))
+    for part in items[-1].parts if items else ():
+        if isinstance(part, Said):
+            part.words.result()
 
 
 def _kept(clauses: list[ReplyChunk], end_s: float) -> Speech:

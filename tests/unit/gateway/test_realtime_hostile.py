@@ -1,0 +1,78 @@
+"""What a hurried, careless or hostile caller does to a realtime session, and what it does to those after it."""
+
+import asyncio
+import json
+
+from mock_tritone import answers
+from realtime_caller import calling
+
+from tritone_client import AsyncClient, MockTransport, Overloaded
+from tritone_gateway.catalog import Catalogue
+from tritone_gateway.context import Context
+from tritone_gateway.door.access import UNLIMITED, Caller
+from tritone_gateway.door.passes import Passes
+from tritone_gateway.metrics import Metrics
+from tritone_gateway.realtime.configuration import Configuration
+from tritone_gateway.realtime.events import Outgoing
+from tritone_gateway.realtime.session import Session, checked
+from tritone_gateway.settings import Settings
+
+BY_HAND = {"input": {"turn_detection": None}}
+SOUND = bytes(24_000)  # 0.5 s
+
+
+def talk(script, handler=answers, settings=None):
+    """Run `script(session, told)` on a session without a socket; `told` are the events so far."""
+
+    async def run():
+        settled = settings or Settings()
+        client = AsyncClient(transport=MockTransport(handler), retries=0)
+        caller = Caller("", UNLIMITED, None)
+        here = Context(
+            client, settled, Metrics(), Catalogue(client, settled.aliases), caller, "r", {}, Passes(), client
+        )
+        told = []
+
+        async def send(text):
+            told.append(json.loads(text))
+
+        session = Session(Configuration("realtime", "llava", checked(here)), Outgoing(send), here)
+        try:
+            await script(session, told)
+        finally:
+            await session.end()
+        return told
+
+    return asyncio.run(run())
+
+
+def event(kind, **fields):
+    return json.dumps({"type": kind, **fields})
+
+
+def commit(caller, sound=SOUND):
+    """A turn that is committed by hand; its id."""
+    caller.speak(sound)
+    caller.send("input_audio_buffer.commit")
+    return caller.until("conversation.item.done")[-1]["item"]["id"]
+
+
+def test_a_turn_that_could_not_be_heard_fails_its_own_answer_and_no_later_one(serve):
+    full = [True]
+
+    def handler(request):
+        if full and request.model == "transcribe":
+            raise Overloaded("too much to do", retry_after_s=1)
+        return answers(request)
+
+    gateway = serve(handler)
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.update(audio=BY_HAND)
+        commit(caller)
+        failed = caller.answer()[-1]["response"]
+        assert failed["status_details"]["error"]["code"] == "server_overloaded"
+        full.clear()
+        caller.say("你还在吗？")
+        assert caller.answer()[-1]["response"]["status"] == "completed"
+        assert gateway.asked.text("text_input") == "你还在吗？"
