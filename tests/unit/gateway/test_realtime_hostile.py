@@ -76,3 +76,17 @@ def test_a_turn_that_could_not_be_heard_fails_its_own_answer_and_no_later_one(se
         caller.say("你还在吗？")
         assert caller.answer()[-1]["response"]["status"] == "completed"
         assert gateway.asked.text("text_input") == "你还在吗？"
+
+
+def test_an_answer_that_is_cancelled_before_it_begins_is_told_from_its_beginning_to_its_end():
+    async def script(session, told):
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello."}]}
+        await session.handle(event("conversation.item.create", item=item))
+        told.clear()
+        await session.handle(event("response.create"))
+        await session.handle(event("response.cancel"))
+
+    told = talk(script)
+    assert [each["type"] for each in told] == ["response.created", "response.done"]
+    assert told[-1]["response"]["status"] == "cancelled"
+    assert told[0]["response"]["id"] == told[1]["response"]["id"]

@@ -265,6 +265,7 @@ class Session:
             return
         answer, task = self._answer
         answer.reason = reason
+        await answer.is_told.wait()  # a task that is cancelled before its first step says nothing at all
         if not answer.is_ending:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
