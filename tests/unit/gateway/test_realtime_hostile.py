@@ -90,3 +90,13 @@ def test_an_answer_that_is_cancelled_before_it_begins_is_told_from_its_beginning
     assert [each["type"] for each in told] == ["response.created", "response.done"]
     assert told[-1]["response"]["status"] == "cancelled"
     assert told[0]["response"]["id"] == told[1]["response"]["id"]
+
+
+def test_the_second_of_two_spoken_turns_can_be_deleted(gateway):
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.update(audio=BY_HAND)
+        first, second = commit(caller), commit(caller)
+        deleted = caller.told("conversation.item.delete", item_id=second)
+        assert (deleted["type"], deleted.get("item_id")) == ("conversation.item.deleted", second)
+        assert caller.retrieve(first)["id"] == first

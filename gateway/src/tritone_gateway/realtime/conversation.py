@@ -129,7 +129,7 @@ Part = Text | Picture | Said | Spoken
 _NOTHING = np.zeros(0, np.float32)
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone: their samples cannot be compared
 class Item:
     """One thing that somebody said, wrote or showed."""
 
