@@ -1,32 +1,34 @@
 """What a hurried, careless or hostile caller does to a realtime session, and what it does to those after it."""
 
 import asyncio
+import base64
 import json
 
 from mock_tritone import answers
 from realtime_caller import calling
 
-from tritone_client import AsyncClient, MockTransport, Overloaded
+from tritone_client import AsyncClient, Overloaded
 from tritone_gateway.catalog import Catalogue
 from tritone_gateway.context import Context
 from tritone_gateway.door.access import UNLIMITED, Caller
+from tritone_gateway.door.keys import KeyFile
 from tritone_gateway.door.passes import Passes
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.realtime.configuration import Configuration
 from tritone_gateway.realtime.events import Outgoing
 from tritone_gateway.realtime.session import Session, checked
-from tritone_gateway.settings import Settings
+from tritone_gateway.settings import Limits, Settings
 
 BY_HAND = {"input": {"turn_detection": None}}
 SOUND = bytes(24_000)  # 0.5 s
 
 
-def talk(script, handler=answers, settings=None):
+def talk(script, transport):
     """Run `script(session, told)` on a session without a socket; `told` are the events so far."""
 
     async def run():
-        settled = settings or Settings()
-        client = AsyncClient(transport=MockTransport(handler), retries=0)
+        settled = Settings()
+        client = AsyncClient(transport=transport, retries=0)
         caller = Caller("", UNLIMITED, None)
         here = Context(
             client, settled, Metrics(), Catalogue(client, settled.aliases), caller, "r", {}, Passes(), client
@@ -78,7 +80,7 @@ def test_a_turn_that_could_not_be_heard_fails_its_own_answer_and_no_later_one(se
         assert gateway.asked.text("text_input") == "你还在吗？"
 
 
-def test_an_answer_that_is_cancelled_before_it_begins_is_told_from_its_beginning_to_its_end():
+def test_an_answer_that_is_cancelled_before_it_begins_is_told_from_its_beginning_to_its_end(slow):
     async def script(session, told):
         item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello."}]}
         await session.handle(event("conversation.item.create", item=item))
@@ -86,10 +88,10 @@ def test_an_answer_that_is_cancelled_before_it_begins_is_told_from_its_beginning
         await session.handle(event("response.create"))
         await session.handle(event("response.cancel"))
 
-    told = talk(script)
-    assert [each["type"] for each in told] == ["response.created", "response.done"]
+    told = talk(script, slow)
+    assert (told[0]["type"], told[-1]["type"]) == ("response.created", "response.done")
     assert told[-1]["response"]["status"] == "cancelled"
-    assert told[0]["response"]["id"] == told[1]["response"]["id"]
+    assert told[0]["response"]["id"] == told[-1]["response"]["id"]
 
 
 def test_the_second_of_two_spoken_turns_can_be_deleted(gateway):
@@ -100,3 +102,35 @@ def test_the_second_of_two_spoken_turns_can_be_deleted(gateway):
         deleted = caller.told("conversation.item.delete", item_id=second)
         assert (deleted["type"], deleted.get("item_id")) == ("conversation.item.deleted", second)
         assert caller.retrieve(first)["id"] == first
+
+
+def spoken(sound=SOUND, **more):
+    """An item of sound."""
+    content = [{"type": "input_audio", "audio": base64.b64encode(sound).decode()}]
+    return {"type": "message", "role": "user", "content": content, **more}
+
+
+def test_the_words_of_a_sound_that_was_put_in_are_told_of_its_item(gateway):
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.update(audio={"input": {"transcription": {"model": "whisper"}}})
+        caller.send("conversation.item.create", item=spoken())
+        events = caller.until("conversation.item.input_audio_transcription.completed")
+        assert {each.get("item_id") or each["item"]["id"] for each in events} == {events[0]["item"]["id"]}
+
+
+def test_a_sound_that_is_refused_is_not_listened_to_and_one_that_is_taken_counts_for_the_key(serve, tmp_path):
+    secret = KeyFile(tmp_path / "keys.json").add("ada", Limits(audio_seconds=1))
+    gateway = serve(keys=tmp_path / "keys.json")
+    with calling(gateway.url, additional_headers={"Authorization": f"Bearer {secret}"}) as caller:
+        caller.next()
+        caller.say("你好")
+        refused = caller.told("conversation.item.create", item=spoken(), previous_item_id="nobody")
+        assert refused["error"]["code"] == "item_not_found"
+        caller.send("conversation.item.create", item=spoken())
+        caller.until("conversation.item.done")
+        caller.answer()
+        refused = caller.told("conversation.item.create", item=spoken())
+        assert refused["error"]["code"] == "rate_limit_exceeded"
+        assert "1 audio seconds a minute" in refused["error"]["message"]
+    assert [request.model for request in gateway.transport.requests].count("transcribe") == 1
