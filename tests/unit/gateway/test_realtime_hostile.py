@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 
+import numpy as np
+import pytest
 from mock_tritone import answers
 from realtime_caller import calling
 
@@ -134,3 +136,27 @@ def test_a_sound_that_is_refused_is_not_listened_to_and_one_that_is_taken_counts
         assert refused["error"]["code"] == "rate_limit_exceeded"
         assert "1 audio seconds a minute" in refused["error"]["message"]
     assert [request.model for request in gateway.transport.requests].count("transcribe") == 1
+
+
+@pytest.mark.parametrize(("form", "second"), [("audio/pcm", 48_000), ("audio/pcmu", 8_000), ("audio/pcma", 8_000)])
+def test_what_is_committed_is_all_that_was_sent_to_the_last_word(gateway, form, second):
+    """The resampler holds back up to 0.1 s, which neither is lost nor belongs to the next turn."""
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.update(audio={"input": {"turn_detection": None, "format": {"type": form}}})
+        for seconds in (0.5, 0.2, 0.1):
+            item = commit(caller, bytes(round(seconds * second)))
+            kept = len(base64.b64decode(caller.retrieve(item)["content"][0]["audio"])) / second
+            assert kept == pytest.approx(seconds, abs=0.001)
+
+
+def test_half_a_sample_is_not_taken_over_into_what_comes_next(gateway):
+    quiet = np.full(24_000, 256, "<i2").tobytes()  # bytes 0, 1: shifted by one they are 1, 0
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.update(audio=BY_HAND)
+        caller.speak(b"\x00\x01\x00", piece=3)
+        caller.told("input_audio_buffer.clear")
+        item = commit(caller, quiet)
+        samples = np.frombuffer(base64.b64decode(caller.retrieve(item)["content"][0]["audio"]), "<i2")
+        assert np.median(samples) == pytest.approx(256, abs=2)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from tritone_gateway.errors import invalid, unsupported
 from tritone_gateway.media.inline import of_base64, of_data_url
 from tritone_gateway.realtime.conversation import Item, Part, Picture, Said, Text
@@ -40,8 +42,9 @@ def _part(role: str, part: Any, place: str, format: str) -> Part:
     if part.type == "input_audio":
         if part.audio is None:
             return Text("input_text", _needed(part.transcript, f"{place}.audio"))
-        samples = Decoder(format).feed(of_base64(part.audio, f"{place}.audio"))
-        return Said(samples, format)
+        decoder = Decoder(format)
+        samples = decoder.feed(of_base64(part.audio, f"{place}.audio"))
+        return Said(np.concatenate([samples, decoder.end()]), format)
     if part.type == "output_audio":
         return Text("output_text", _needed(part.transcript, f"{place}.transcript"))
     return Text(part.type, _needed(part.text, f"{place}.text"))

@@ -82,8 +82,9 @@ class Ear:
 
         Raises: ApiError: 400: more than may be kept.
         """
-        if self._decoder is None or self._decoder.format != format:
-            self._decoder = Decoder(format)
+        if self._decoder is not None and self._decoder.format != format:
+            self._end_sound()
+        self._decoder = self._decoder or Decoder(format)
         samples = self._decoder.feed(sound)
         kept_s = (self.end - self._begin + len(samples)) / HEARD_RATE
         if self.detection is None and kept_s > self._max_s:
@@ -95,6 +96,7 @@ class Ear:
 
     def take(self) -> tuple[Samples, Turn | None]:
         """All that is kept, which is no longer; and who was just speaking."""
+        self._end_sound()
         turn, taken = self.turn, self._samples(self._begin, self.end)
         self._forget(self.end)
         self.turn = None
@@ -113,6 +115,12 @@ class Ear:
         await self.stop()
         self._sound.clear()
         self._activity = None
+
+    def _end_sound(self) -> None:
+        """Keep the last of it, which the decoder holds back; what comes next has no part in it."""
+        if self._decoder is not None:
+            self._sound += self._decoder.end().tobytes()
+            self._decoder = None
 
     async def _listen(self, detection: ServerVad | SemanticVad) -> None:
         activity = self._activity = self._activity or VoiceActivity()
