@@ -160,3 +160,14 @@ def test_half_a_sample_is_not_taken_over_into_what_comes_next(gateway):
         item = commit(caller, quiet)
         samples = np.frombuffer(base64.b64decode(caller.retrieve(item)["content"][0]["audio"]), "<i2")
         assert np.median(samples) == pytest.approx(256, abs=2)
+
+
+def test_a_file_of_keys_that_breaks_ends_no_session(serve, tmp_path):
+    file = tmp_path / "keys.json"
+    secret = KeyFile(file).add("ada", None)
+    with calling(serve(keys=file).url, additional_headers={"Authorization": f"Bearer {secret}"}) as caller:
+        caller.next()
+        file.write_text("{", encoding="utf-8")
+        assert caller.update(instructions="还在。")["instructions"] == "还在。"
+        file.unlink()
+        assert caller.update()["instructions"] == "还在。"
