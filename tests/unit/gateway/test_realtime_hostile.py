@@ -171,3 +171,12 @@ def test_a_file_of_keys_that_breaks_ends_no_session(serve, tmp_path):
         assert caller.update(instructions="还在。")["instructions"] == "还在。"
         file.unlink()
         assert caller.update()["instructions"] == "还在。"
+
+
+def test_a_number_that_no_float_holds_is_refused_as_any_other(gateway):
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.send("session.update", session={"type": "realtime", "max_output_tokens": 10**400})
+        error = caller.next()["error"]
+        assert (error["code"], error["param"]) == ("invalid_value", "session.max_output_tokens")
+        assert "must be 1 to 4096" in error["message"]

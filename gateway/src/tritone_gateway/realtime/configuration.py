@@ -206,7 +206,8 @@ def check_values(values: Values, place: str) -> None:
     for name, (least, most) in BOUNDS.items():
         value = _at(values, name)
         if isinstance(value, int | float) and not least <= value <= most:
-            raise invalid(f"{place}.{name} is {value:g}, must be {least:g} to {most:g}", f"{place}.{name}")
+            told = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+            raise invalid(f"{place}.{name} is {told}, must be {least:g} to {most:g}", f"{place}.{name}")
     if values.get("tools") and values.get("tool_choice") != "none":
         raise unsupported(f"{place}.tools", NO_TOOLS)
     if values.get("tool_choice", "none") not in ("none", "auto"):
