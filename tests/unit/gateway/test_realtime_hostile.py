@@ -180,3 +180,22 @@ def test_a_number_that_no_float_holds_is_refused_as_any_other(gateway):
         error = caller.next()["error"]
         assert (error["code"], error["param"]) == ("invalid_value", "session.max_output_tokens")
         assert "must be 1 to 4096" in error["message"]
+
+
+def test_nothing_goes_on_after_a_session_has_ended_in_an_answer(slow):
+    """Not even the clock that would break the silence behind it."""
+
+    async def script(session, told):
+        silence = {"type": "server_vad", "idle_timeout_ms": 600_000}
+        await session.handle(
+            event("session.update", session={"type": "realtime", "audio": {"input": {"turn_detection": silence}}})
+        )
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello."}]}
+        await session.handle(event("conversation.item.create", item=item))
+        await session.handle(event("response.create"))
+        await asyncio.sleep(0)
+        await session.end()
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    assert talk(script, slow)[-1]["response"]["status"] == "cancelled"

@@ -88,6 +88,7 @@ class Session:
         """Stop everything that is still going on."""
         await self._ear.close()
         tasks = [task for task in (self._answer and self._answer[1], self._waiting) if task is not None]
+        self._answer = self._next = None  # nothing follows the answer that ends here
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
