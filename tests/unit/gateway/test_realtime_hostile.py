@@ -3,11 +3,14 @@
 import asyncio
 import base64
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 from mock_tritone import answers
-from realtime_caller import calling
+from realtime_caller import calling, kinds
 
 from tritone_client import AsyncClient, Overloaded
 from tritone_gateway.catalog import Catalogue
@@ -21,8 +24,16 @@ from tritone_gateway.realtime.events import Outgoing
 from tritone_gateway.realtime.session import Session, checked
 from tritone_gateway.settings import Limits, Settings
 
+SPEECH = Path(__file__).parents[3] / "docs" / "demo_answer.wav"  # "The circle is red.", 1.2 s
 BY_HAND = {"input": {"turn_detection": None}}
 SOUND = bytes(24_000)  # 0.5 s
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """PCM at 24 kHz."""
+    samples, rate = soundfile.read(SPEECH, dtype="float32")
+    return (soxr.resample(samples, rate, 24_000) * 32767).astype("<i2").tobytes()
 
 
 def talk(script, transport):
@@ -199,3 +210,17 @@ def test_nothing_goes_on_after_a_session_has_ended_in_an_answer(slow):
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     assert talk(script, slow)[-1]["response"]["status"] == "cancelled"
+
+
+def test_turns_that_are_switched_off_while_somebody_speaks_begin_anew(gateway, speech):
+    """Silence is no speech, whoever was speaking when nobody listened any more."""
+    with calling(gateway.url) as caller:
+        caller.next()
+        caller.speak(speech)
+        caller.until("input_audio_buffer.speech_started")
+        caller.update(audio=BY_HAND)
+        caller.update(audio={"input": {"turn_detection": {"type": "server_vad", "prefix_padding_ms": 0}}})
+        caller.seen.clear()
+        caller.speak(bytes(48_000))
+        caller.update()
+        assert kinds(caller.seen) == ["session.updated"]

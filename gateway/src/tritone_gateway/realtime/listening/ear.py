@@ -1,6 +1,7 @@
 """What comes from a microphone: kept while it may be needed, listened to, and cut into turns."""
 
 import asyncio
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -109,6 +110,8 @@ class Ear:
         if self.turn is not None:
             await self.turn.hearing.stop()
             self.turn = None
+        if self._activity is not None:
+            self._activity.reset()
 
     async def close(self) -> None:
         """Hear no more at all, and hold nothing: the detector's memory is not Python's to find."""
@@ -124,10 +127,12 @@ class Ear:
 
     async def _listen(self, detection: ServerVad | SemanticVad) -> None:
         activity = self._activity = self._activity or VoiceActivity()
-        self._listened = max(self._listened, self._begin)
-        for count in range((self.end - self._listened) // FRAME):
+        for count in itertools.count():
             if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
+            self._listened = max(self._listened, self._begin)  # which may have been taken meanwhile
+            if self.end - self._listened < FRAME:
+                return
             frame = self._samples(self._listened, self._listened + FRAME)
             activity.feed(frame, getattr(detection, "threshold", None) or THRESHOLD)
             self._listened += FRAME
