@@ -224,3 +224,22 @@ def test_turns_that_are_switched_off_while_somebody_speaks_begin_anew(gateway, s
         caller.speak(bytes(48_000))
         caller.update()
         assert kinds(caller.seen) == ["session.updated"]
+
+
+@pytest.mark.parametrize(
+    ("session", "said"),
+    [
+        ({"audio": {"output": {"speed": "4000"}}}, "session.audio.output.speed is 4000, must be 0.25 to 4"),
+        ({"max_output_tokens": "99999"}, "session.max_output_tokens is 99999, must be 1 to 4096"),
+        ({"instructions": "\ud800"}, "not JSON"),
+        ({"instructions": "国" * 20_000}, "bytes, the limit is 65536"),
+        ({"tool_choice": "none", "tools": "deep"}, "recursion limit"),
+    ],
+)
+def test_a_pages_key_is_bound_to_what_a_session_may_be(gateway, session, said):
+    text = json.dumps({"session": {"type": "realtime", **session}})
+    text = text.replace('"deep"', '[{"type": "function", "parameters": ' + '{"a": ' * 800 + "1" + "}" * 800 + "}]")
+    headers = {"content-type": "application/json"}
+    answer = gateway.http.post("/v1/realtime/client_secrets", content=text, headers=headers)
+    assert answer.status_code == 400
+    assert said in answer.json()["error"]["message"]

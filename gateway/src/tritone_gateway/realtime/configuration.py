@@ -129,8 +129,7 @@ class Configuration:
         other = Configuration(kind, None if kind != "realtime" else self.values.get("model"), self._check)
         if kind == self.kind:
             other.values = copy.deepcopy(self.values)
-        validated(KINDS[kind], {**change, "type": kind}, "session")
-        _merge(other.values, change)
+        _merge(other.values, validated(KINDS[kind], {**change, "type": kind}, "session").to_dict())
         _complete(other.values)
         validated(KINDS[kind], other.values, "session")
         check_values(other.values, "session")
