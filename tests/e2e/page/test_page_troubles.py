@@ -1,12 +1,17 @@
 """What the page says when something goes wrong, and that nothing is lost by it."""
 
 import contextlib
+import io
 import re
+import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
+from material import upload
 from mock_tritone import CATALOG, answers
+from PIL import Image
 from playwright.sync_api import expect
 from running_gateway import Slow, running
 
@@ -170,3 +175,29 @@ def test_what_the_server_refuses_is_a_sentence_and_its_own_words_stand_below(bro
     expect(alert).to_contain_text(sentence)
     alert.locator("summary").click()
     expect(alert.locator("[lang=en]")).to_contain_text("the limit is 2,000")
+
+
+@pytest.mark.parametrize("prompt", ["constructor", "save"])
+def test_words_that_mean_something_to_the_page_are_drawn_as_any_others(browser, visit, prompt):
+    with running(answers) as gateway:
+        page = visit(browser, "draw", "zh", url=gateway.url)
+        page.locator("form textarea").first.fill(prompt)
+        page.locator("form button.primary").click()
+        expect(page.locator(f'button.frame img[alt="{prompt}"]')).to_have_count(1)
+        expect(page.locator("[aria-live] p").last).to_contain_text(prompt)
+        assert gateway.asked.text("prompt") == prompt
+
+
+def test_a_picture_that_no_event_can_hold_is_made_smaller_and_the_talk_lives_on(browser, visit):
+    large = io.BytesIO()
+    Image.effect_noise((64, 64), 99).save(large, "PNG")
+    body = b"teXt" + bytes(15 * 2**20)
+    padding = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    padded = large.getvalue()[:33] + padding + large.getvalue()[33:]
+    with running(answers) as gateway:
+        page = visit(browser, "talk", url=gateway.url)
+        page.locator(".place-talk input[type=file]").set_input_files(upload("large.png", padded))
+        page.locator(".place-talk textarea").fill("What is it?")
+        page.keyboard.press("Enter")
+        expect(page.locator(".place-talk .answer .words")).to_contain_text("The circle is red.")
+        assert gateway.asked.inputs["image_bytes"].reshape(-1)[0][:2] == b"\xff\xd8"  # JPEG
