@@ -243,3 +243,16 @@ def test_a_pages_key_is_bound_to_what_a_session_may_be(gateway, session, said):
     answer = gateway.http.post("/v1/realtime/client_secrets", content=text, headers=headers)
     assert answer.status_code == 400
     assert said in answer.json()["error"]["message"]
+
+
+def test_no_more_sound_waits_to_be_heard_than_a_session_may_keep(serve, slow):
+    with calling(serve(transport=slow, realtime={"max_kept_s": 1}).url) as caller:
+        caller.next()
+        for _ in range(2):
+            caller.send("conversation.item.create", item=spoken())
+            caller.until("conversation.item.done")
+        refused = caller.told("conversation.item.create", item=spoken())["error"]
+        assert refused["code"] == "too_much_unheard"
+        assert "1.0 s of sound wait to be heard, the limit is 1 s" in refused["message"]
+        slow.go_on.set()
+        assert caller.answer()[-1]["response"]["status"] == "completed"
