@@ -256,3 +256,22 @@ def test_no_more_sound_waits_to_be_heard_than_a_session_may_keep(serve, slow):
         assert "1.0 s of sound wait to be heard, the limit is 1 s" in refused["message"]
         slow.go_on.set()
         assert caller.answer()[-1]["response"]["status"] == "completed"
+
+
+def test_a_silence_that_nobody_shall_break_any_more_is_not_broken(slow):
+    async def script(session, told):
+        slow.go_on.set()
+        for wait_ms in (1000, None):
+            silence = {"type": "server_vad", "idle_timeout_ms": wait_ms}
+            change = {"type": "realtime", "audio": {"input": {"turn_detection": silence}}}
+            await session.handle(event("session.update", session=change))
+            if wait_ms:
+                item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello."}]}
+                await session.handle(event("conversation.item.create", item=item))
+                await session.handle(event("response.create"))
+                while told[-1]["type"] != "response.done":
+                    await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    assert talk(script, slow)[-1]["type"] == "session.updated"

@@ -103,6 +103,8 @@ class Session:
         self._ear.detection = self._configuration.detection
         if self._ear.detection is None:
             await self._ear.stop()
+        if not getattr(self._ear.detection, "idle_timeout_ms", None):
+            self._stop_waiting()
         await self._outgoing.tell(types.SessionUpdatedEvent, session=self._told())
 
     def _told(self) -> Any:
