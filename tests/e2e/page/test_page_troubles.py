@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import struct
 import subprocess
@@ -10,7 +11,7 @@ import zlib
 
 import pytest
 from material import upload
-from mock_tritone import CATALOG, answers
+from mock_tritone import CATALOG, answers, reply, tone
 from PIL import Image
 from playwright.sync_api import expect
 from running_gateway import Slow, running
@@ -201,3 +202,27 @@ def test_a_picture_that_no_event_can_hold_is_made_smaller_and_the_talk_lives_on(
         page.keyboard.press("Enter")
         expect(page.locator(".place-talk .answer .words")).to_contain_text("The circle is red.")
         assert gateway.asked.inputs["image_bytes"].reshape(-1)[0][:2] == b"\xff\xd8"  # JPEG
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_talk_that_ends_in_an_answer_remembers_what_was_heard_of_it(browser, visit, breaks):
+    """In the next session as in this one, whether it was ended or broke off."""
+    said = "圆是红的。它很大。我还有很多话要说。"
+
+    def handler(request):
+        if request.model != "voice_assistant_stream":
+            return answers(request)
+        times = {"word": list(said), "word_start": list(range(len(said))), "word_end": list(range(1, len(said) + 1))}
+        return [reply(0, ""), reply(1, said, "stop") | times | {"audio": tone(len(said))}]
+
+    with running(handler) as gateway:
+        page = visit(browser, "talk", url=gateway.url)
+        page.locator(".place-talk textarea").fill("你看见什么？")
+        page.keyboard.press("Enter")
+        expect(page.locator(".words .now")).to_have_text("是")
+        page.evaluate("sockets[0].close()") if breaks else page.get_by_role("button", name="End the talk").click()
+        page.locator(".place-talk textarea").fill("还有呢？")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer")).to_have_count(2)
+        [_, told] = json.loads(gateway.asked.text("messages"))
+        assert told["content"][0]["text"] in {"圆是", "圆是红"}
