@@ -275,3 +275,16 @@ def test_a_silence_that_nobody_shall_break_any_more_is_not_broken(slow):
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     assert talk(script, slow)[-1]["type"] == "session.updated"
+
+
+@pytest.mark.parametrize("wrong", [{"content_index": 1}, {"audio_end_ms": -1}, {"audio_end_ms": 10**6}])
+def test_an_answer_goes_on_where_it_is_cut_at_a_place_that_it_has_not(serve, slow, wrong):
+    with calling(serve(transport=slow).url) as caller:
+        caller.next()
+        caller.say("Tell me a story.")
+        caller.send("response.create")
+        item = caller.until("response.output_audio.delta")[-1]["item_id"]
+        place = {"item_id": item, "content_index": 0, "audio_end_ms": 0} | wrong
+        assert caller.told("conversation.item.truncate", **place)["error"]["param"] in wrong
+        slow.go_on.set()
+        assert caller.until("response.done")[-1]["response"]["status"] == "completed"

@@ -239,8 +239,12 @@ class Conversation:
             gone.append(oldest.id)
         return gone
 
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> Item:
-        """Cut an answer at the last word that was heard.
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """Cut an answer at the last word that was heard. Raises: as `to_cut` does."""
+        self.to_cut(item_id, content_index, audio_end_ms).cut(audio_end_ms / 1000)
+
+    def to_cut(self, item_id: str, content_index: int, audio_end_ms: int) -> Spoken:
+        """What would be cut.
 
         Raises: ApiError: 400: no such item, no spoken answer, or an end behind its own.
         """
@@ -252,8 +256,7 @@ class Conversation:
         length = round(1000 * seconds_of(part.size, part.format))
         if not 0 <= audio_end_ms <= length + SLACK_MS:
             raise invalid(f"audio_end_ms is {audio_end_ms}, the sound has {length} ms", "audio_end_ms")
-        part.cut(audio_end_ms / 1000)
-        return item
+        return part
 
     def forget_sound(self) -> None:
         """Let go of the oldest sound where there is more than the limit."""

@@ -204,6 +204,7 @@ class Session:
 
     async def _truncate_item(self, event: types.ConversationItemTruncateEvent) -> None:
         item = self.conversation.find(event.item_id)
+        self.conversation.to_cut(event.item_id, event.content_index, event.audio_end_ms)  # or the answer goes on
         if self._answer is not None and self._answer[0].item is item:
             await self._interrupt("client_cancelled")
         self.conversation.truncate(event.item_id, event.content_index, event.audio_end_ms)
