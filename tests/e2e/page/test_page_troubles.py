@@ -226,3 +226,23 @@ def test_a_talk_that_ends_in_an_answer_remembers_what_was_heard_of_it(browser, v
         expect(page.locator(".answer")).to_have_count(2)
         [_, told] = json.loads(gateway.asked.text("messages"))
         assert told["content"][0]["text"] in {"圆是", "圆是红"}
+
+
+def test_a_picture_that_is_removed_while_it_is_looked_at_stays_away(browser, visit):
+    slow = Slow(answers)
+    with running(answers, slow) as gateway:
+        page = visit(browser, "search", url=gateway.url)
+        page.on("dialog", lambda dialog: dialog.accept())
+        red = io.BytesIO()
+        Image.new("RGB", (64, 64), "red").save(red, "PNG")
+        page.locator(".empty input[type=file]").first.set_input_files(upload("red.png", red.getvalue()))
+        expect(page.locator(".tile")).to_have_count(1)
+        assert slow.busy.wait(10)
+        page.locator(".under button").last.click()
+        expect(page.locator(".tile")).to_have_count(0)
+        with page.expect_response("**/v1/embeddings"):
+            slow.go_on.set()
+        expect(page.locator("progress")).to_be_hidden()
+        page.reload()
+        expect(page.locator(".empty")).to_be_visible()
+        expect(page.locator(".tile")).to_have_count(0)
