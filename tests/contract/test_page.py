@@ -32,6 +32,14 @@ def test_what_is_served_was_built_from_these_sources():
     assert told["built"] == hashes(BUILT, built())
 
 
+def test_the_lock_has_everything_that_it_names():
+    """Otherwise `npm ci` refuses; what an installation leaves out because a registry has it not is easily missed."""
+    packages = json.loads((SOURCES / "package-lock.json").read_text("utf-8"))["packages"]
+    kinds = ("dependencies", "devDependencies", "optionalDependencies")
+    named = {name for package in packages.values() for kind in kinds for name in package.get(kind, ())}
+    assert named <= {place.rpartition("node_modules/")[2] for place in packages}
+
+
 def test_the_page_is_small_and_asks_nobody_else():
     texts = {file.name: file.read_text("utf-8") for file in built()}
     assert sum(len(text.encode()) for text in texts.values()) < MOST_BYTES

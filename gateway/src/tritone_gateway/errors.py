@@ -38,6 +38,7 @@ TYPES = {
 }
 CODES = {404: "not_found", 405: "method_not_allowed", 413: "request_too_large", 415: "unsupported_media_type"}
 NO_RETRY = {"x-should-retry": "false"}
+MOST_PLACES = 40  # of a traceback in the log
 WAIT_S = 1.0  # when to come again, where the server does not say
 _FIRST_WORD = re.compile(r"(?:in ensemble '[^']*', )?['\"]?([A-Za-z_]+)(?:\[(\d+)\])?['\"]?(?=[\s.:])")
 
@@ -153,7 +154,7 @@ def named(params: Mapping[str, str]) -> Iterator[None]:
 
 def unknown(error: BaseException, request_id: str) -> ApiError:
     """A defect of the gateway. Its message may hold words of the user, so only its kind and place are logged."""
-    places = traceback.extract_tb(error.__traceback__)
+    places = traceback.extract_tb(error.__traceback__)[-MOST_PLACES:]
     where = " < ".join(f"{place.filename}:{place.lineno}" for place in reversed(places))
     log.error("request %s: %s at %s", request_id, type(error).__name__, where)
     return ApiError(500, f"the gateway failed; its log says where, under {request_id}", code="internal_error")

@@ -1,12 +1,18 @@
 """What the page says when something goes wrong, and that nothing is lost by it."""
 
 import contextlib
+import io
+import json
 import re
+import struct
 import subprocess
 import sys
+import zlib
 
 import pytest
-from mock_tritone import CATALOG, answers
+from material import upload
+from mock_tritone import CATALOG, answers, reply, tone
+from PIL import Image
 from playwright.sync_api import expect
 from running_gateway import Slow, running
 
@@ -170,3 +176,73 @@ def test_what_the_server_refuses_is_a_sentence_and_its_own_words_stand_below(bro
     expect(alert).to_contain_text(sentence)
     alert.locator("summary").click()
     expect(alert.locator("[lang=en]")).to_contain_text("the limit is 2,000")
+
+
+@pytest.mark.parametrize("prompt", ["constructor", "save"])
+def test_words_that_mean_something_to_the_page_are_drawn_as_any_others(browser, visit, prompt):
+    with running(answers) as gateway:
+        page = visit(browser, "draw", "zh", url=gateway.url)
+        page.locator("form textarea").first.fill(prompt)
+        page.locator("form button.primary").click()
+        expect(page.locator(f'button.frame img[alt="{prompt}"]')).to_have_count(1)
+        expect(page.locator("[aria-live] p").last).to_contain_text(prompt)
+        assert gateway.asked.text("prompt") == prompt
+
+
+def test_a_picture_that_no_event_can_hold_is_made_smaller_and_the_talk_lives_on(browser, visit):
+    large = io.BytesIO()
+    Image.effect_noise((64, 64), 99).save(large, "PNG")
+    body = b"teXt" + bytes(15 * 2**20)
+    padding = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    padded = large.getvalue()[:33] + padding + large.getvalue()[33:]
+    with running(answers) as gateway:
+        page = visit(browser, "talk", url=gateway.url)
+        page.locator(".place-talk input[type=file]").set_input_files(upload("large.png", padded))
+        page.locator(".place-talk textarea").fill("What is it?")
+        page.keyboard.press("Enter")
+        expect(page.locator(".place-talk .answer .words")).to_contain_text("The circle is red.")
+        assert gateway.asked.inputs["image_bytes"].reshape(-1)[0][:2] == b"\xff\xd8"  # JPEG
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_a_talk_that_ends_in_an_answer_remembers_what_was_heard_of_it(browser, visit, breaks):
+    """In the next session as in this one, whether it was ended or broke off."""
+    said = "圆是红的。它很大。我还有很多话要说。"
+
+    def handler(request):
+        if request.model != "voice_assistant_stream":
+            return answers(request)
+        times = {"word": list(said), "word_start": list(range(len(said))), "word_end": list(range(1, len(said) + 1))}
+        return [reply(0, ""), reply(1, said, "stop") | times | {"audio": tone(len(said))}]
+
+    with running(handler) as gateway:
+        page = visit(browser, "talk", url=gateway.url)
+        page.locator(".place-talk textarea").fill("你看见什么？")
+        page.keyboard.press("Enter")
+        expect(page.locator(".words .now")).to_have_text("是")
+        page.evaluate("sockets[0].close()") if breaks else page.get_by_role("button", name="End the talk").click()
+        page.locator(".place-talk textarea").fill("还有呢？")
+        page.keyboard.press("Enter")
+        expect(page.locator(".answer")).to_have_count(2)
+        [_, told] = json.loads(gateway.asked.text("messages"))
+        assert told["content"][0]["text"] in {"圆是", "圆是红"}
+
+
+def test_a_picture_that_is_removed_while_it_is_looked_at_stays_away(browser, visit):
+    slow = Slow(answers)
+    with running(answers, slow) as gateway:
+        page = visit(browser, "search", url=gateway.url)
+        page.on("dialog", lambda dialog: dialog.accept())
+        red = io.BytesIO()
+        Image.new("RGB", (64, 64), "red").save(red, "PNG")
+        page.locator(".empty input[type=file]").first.set_input_files(upload("red.png", red.getvalue()))
+        expect(page.locator(".tile")).to_have_count(1)
+        assert slow.busy.wait(10)
+        page.locator(".under button").last.click()
+        expect(page.locator(".tile")).to_have_count(0)
+        with page.expect_response("**/v1/embeddings"):
+            slow.go_on.set()
+        expect(page.locator("progress")).to_be_hidden()
+        page.reload()
+        expect(page.locator(".empty")).to_be_visible()
+        expect(page.locator(".tile")).to_have_count(0)

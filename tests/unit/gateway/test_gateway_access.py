@@ -260,7 +260,7 @@ def test_who_has_no_key_is_refused_before_his_body_is_read(serve, file):
     file.add("ann")
     port = httpx.URL(serve(keys=file.path).url).port
     with socket.create_connection(("127.0.0.1", port), timeout=10) as caller:
-        caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Length: 5000000\r\n\r\n")
+        caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n\r\n")
         assert caller.recv(65536).startswith(b"HTTP/1.1 401 ")
 
 
@@ -275,3 +275,19 @@ def test_an_idle_connection_is_kept_longer_than_clients_and_balancers_keep_it():
     client = AsyncClient(transport=MockTransport(lambda request: {}))
     assert cli._config(Settings(), client).timeout_keep_alive > 60
     assert cli._config(Settings(idle_s=7), client).timeout_keep_alive == 7
+
+
+def test_a_name_that_was_pointed_here_reaches_neither_the_page_nor_a_model(serve, tmp_path):
+    """A page of bad.example, whose name now leads to this machine, is of the origin that it asks: no CORS holds it."""
+    gateway = serve()
+    port = gateway.url.rsplit(":", 1)[1]
+    for address in ("/", "/v1/models", "/health"):
+        answer = gateway.http.get(address, headers={"host": f"bad.example:{port}"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (403, "host_not_allowed")
+        assert "'bad.example:" in answer.json()["error"]["message"]
+    assert gateway.http.get("/", headers={"host": "[::1"}).status_code == 403
+    for host in ("localhost", "127.0.0.1:1", "[::1]", "tritone.localhost"):
+        assert gateway.http.get("/v1/models", headers={"host": host}).status_code == 200
+    assert serve(open=True).http.get("/v1/models", headers={"host": "bad.example"}).status_code == 200
+    KeyFile(tmp_path / "keys.json").add("ada", None)
+    assert serve(keys=tmp_path / "keys.json").http.get("/", headers={"host": "good.example"}).status_code == 200

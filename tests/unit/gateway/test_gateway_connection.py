@@ -27,7 +27,7 @@ def raw(gateway, request):
 
 def post(path, body, version="1.0"):
     content = json.dumps(body).encode()
-    lines = [f"POST {path} HTTP/{version}", "Host: a", "Content-Type: application/json", "Connection: close"]
+    lines = [f"POST {path} HTTP/{version}", "Host: localhost", "Content-Type: application/json", "Connection: close"]
     return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
 
 

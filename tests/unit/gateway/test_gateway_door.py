@@ -241,7 +241,7 @@ def test_a_caller_who_reads_nothing_is_cut_off(serve):
     body = json.dumps(STREAM).encode()
     address = ("127.0.0.1", httpx.URL(gateway.url).port)
     with socket.create_connection(address) as caller:
-        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         caller.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         until(lambda: transport.ended, "the work for a caller who reads nothing ends")
 
@@ -249,7 +249,7 @@ def test_a_caller_who_reads_nothing_is_cut_off(serve):
 def test_a_caller_who_never_finishes_his_request_is_cut_off(serve):
     gateway = serve(receive_within_s=0.3)
     with socket.create_connection(("127.0.0.1", httpx.URL(gateway.url).port)) as caller:
-        caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: a\r\n")
+        caller.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n")
         caller.settimeout(PATIENCE_S)
         with contextlib.suppress(ConnectionResetError):
             assert caller.recv(1) == b""

@@ -61,7 +61,7 @@ def test_a_pages_origin_must_be_ours_or_named(serve):
     for origin in (gateway.url, "https://good.example", None):
         with calling(gateway.url, origin=origin) as caller:
             assert caller.next()["type"] == "session.created"
-    for origin in ("https://bad.example", f"https://bad.example@{host}", "null", "http://127.0.0.1:1"):
+    for origin in ("https://bad.example", f"https://bad.example@{host}", "null", "http://127.0.0.1:1", "http://[::1"):
         status, error = refused(gateway.url, origin=origin)
         assert (status, error["code"]) == (403, "origin_not_allowed")
         assert origin in error["message"]

@@ -3,7 +3,7 @@ import { zh } from './zh'
 
 export type { Key }
 export type Language = 'en' | 'zh'
-/** Words of the dictionaries, and what stands in their braces; a nested key is said in the same language. */
+/** Words of the dictionaries, and what stands in their braces, which is said as it is: it may be the reader's own. */
 export type Words = Key | { key: Key; with: Record<string, string | number> }
 
 const DICTIONARIES: Record<Language, Record<Key, string>> = { en, zh }
@@ -30,7 +30,7 @@ export function text(words: Words): string {
   const { key, with: values } = typeof words === 'string' ? { key: words, with: {} } : words
   return DICTIONARIES[spoken][key].replace(/\{(\w+)\}/g, (_, name: string) => {
     const value = (values as Record<string, string | number>)[name] ?? ''
-    return typeof value === 'number' ? number(value) : value in en ? text(value as Key) : value
+    return typeof value === 'number' ? number(value) : value
   })
 }
 

@@ -35,7 +35,11 @@ export async function look(
           {},
         )
       : []
-    for (const [index, vector] of vectors.entries()) await put({ ...seen[index]!.kept, vector })
+    const still = new Set((await all()).map((each) => each.id)) // some may have been removed meanwhile
+    for (const [index, vector] of vectors.entries()) {
+      const { kept } = seen[index]!
+      if (still.has(kept.id)) await put({ ...kept, vector })
+    }
   }
   progress(blind.length, blind.length)
 }

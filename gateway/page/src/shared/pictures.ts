@@ -1,6 +1,7 @@
 import { Failure } from './failure'
 
 const MOST_BYTES = 60 * 2 ** 20
+const MOST_SENT = 8 * 2 ** 20 // as it is; in base64 it has to fit into an event of a talk
 const MOST_SIDE = 1536
 
 /** A picture as it is sent: no larger than a model looks at, so that a slow link is not filled for nothing. */
@@ -13,7 +14,7 @@ export async function prepared(file: Blob): Promise<Blob> {
       `${file instanceof File ? file.name : 'the file'}: not a picture that this browser can show`,
     )
   const scale = MOST_SIDE / Math.max(bitmap.width, bitmap.height)
-  if (scale >= 1 && /^image\/(png|jpeg|webp)$/.test(file.type)) return file
+  if (scale >= 1 && file.size <= MOST_SENT && /^image\/(png|jpeg|webp)$/.test(file.type)) return file
   const canvas = new OffscreenCanvas(
     Math.ceil(bitmap.width * Math.min(1, scale)),
     Math.ceil(bitmap.height * Math.min(1, scale)),

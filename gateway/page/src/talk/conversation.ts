@@ -87,11 +87,10 @@ export class Conversation {
   }
 
   end(): void {
-    this.player.stop()
+    this.silence()
     this.capture.close()
     this.link?.close()
     this.link = null
-    this.present = null
     this.responding = false
     this.show('idle')
   }
@@ -138,17 +137,22 @@ export class Conversation {
 
   /** Silence at once; the talk remembers only what was heard. */
   interrupt(cancel = true): void {
-    const spoken = this.present
-    this.present = null
     if (this.responding && cancel) this.link?.send({ type: 'response.cancel' })
-    if (spoken?.hasSound && !spoken.isHeard) {
-      const heard = spoken.interrupt()
-      this.player.stop()
-      this.link?.send({ type: 'conversation.item.truncate', item_id: spoken.id, content_index: 0, audio_end_ms: heard })
-    }
+    this.silence()
     this.responding = false
     this.show('interrupted')
     setTimeout(() => this.settle(), INTERRUPTED_MS)
+  }
+
+  /** Stop the sound; who hears of it in this session, or in the next, is told of no more than was heard. */
+  private silence(): void {
+    const spoken = this.present
+    this.present = null
+    if (spoken?.hasSound && !spoken.isHeard) {
+      const heard = spoken.interrupt()
+      this.link?.send({ type: 'conversation.item.truncate', item_id: spoken.id, content_index: 0, audio_end_ms: heard })
+    }
+    this.player.stop()
   }
 
   private settle(): void {
@@ -158,7 +162,7 @@ export class Conversation {
   }
 
   private broken(said: string): void {
-    this.player.stop()
+    this.silence()
     this.capture.close()
     this.responding = false
     this.show('error')

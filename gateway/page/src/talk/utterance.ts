@@ -5,7 +5,7 @@ import { pieces } from '../listen/captions'
 
 const FRAMES_A_MS = RATE / 1000
 
-type Shown = { start: number; end: number; element: HTMLElement }
+type Shown = { before: string; start: number; end: number; element: HTMLElement }
 
 /** One answer: its words, its sound, and how much of it has been heard. */
 export class Utterance {
@@ -31,7 +31,7 @@ export class Utterance {
     const shown = pieces(delta, words)
     for (const { word, before, start, end } of shown) {
       const element = h('span', { class: 'ahead' }, word)
-      this.words.push({ start, end, element })
+      this.words.push({ before, start, end, element })
       this.element.append(before, element)
     }
     const told = shown.map(({ before, word }) => before + word).join('')
@@ -76,8 +76,9 @@ export class Utterance {
     if (this.cut === null) return this.text
     return this.words
       .filter(({ start }) => start * 1000 < this.cut!)
-      .map(({ element }) => element.textContent)
-      .join(' ')
+      .map(({ before, element }) => before + element.textContent)
+      .join('')
+      .trim()
   }
 
   /** Light the words that have been heard, and the one that is. */

@@ -127,7 +127,7 @@ class Access:
         return Caller(key.name, self._default.model_copy(update=own), self._limiter, lambda: self._has(key))
 
     def _has(self, key: Key) -> bool:
-        listed = self._keys.keys() if self._keys else []
+        listed = self._keys.in_force() if self._keys else []
         return any(known.sha256 == key.sha256 for known in listed)
 
 

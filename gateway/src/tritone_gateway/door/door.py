@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
 from tritone_gateway.door.passes import Passes
-from tritone_gateway.door.sockets import check_origin, headers_of_socket
+from tritone_gateway.door.sockets import check_host, check_origin, headers_of_socket
 from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
@@ -59,6 +59,7 @@ class Door:
         start, limited = time.perf_counter(), None
         self.metrics.in_flight.inc()
         try:
+            check_host(headers, self.settings, self.access)
             await self._admit(scope, headers)
             limited = Body(receive, headers, self._most(headers), self.held)
             if await left(self.app(scope, limited.receive, answer.send), limited):

@@ -60,6 +60,7 @@ class Answer:
         self.reason: Reason = "client_cancelled"  # should it be cancelled
         self.item: Item | None = None
         self.usage = Usage()
+        self.is_told = asyncio.Event()  # its beginning is, so that it may be cancelled
         self.is_ending = False  # it is too late to cancel it
         self._conversation, self._items, self._wish = conversation, list(items), wish
         self._outgoing, self._here = outgoing, here
@@ -70,8 +71,7 @@ class Answer:
         """Answer. What goes wrong is told as the response's end; only the caller's leaving is raised."""
         details = RealtimeResponseStatus(type="completed")
         try:
-            await self._tell(types.ResponseCreatedEvent, response=self._told("in_progress"))
-            await self._limits()
+            await self._announce()
             cut_off = await self._speak()
             if cut_off:
                 details = RealtimeResponseStatus(type="incomplete", reason="max_output_tokens")
@@ -86,6 +86,13 @@ class Answer:
         self.is_ending = True
         with contextlib.suppress(WebSocketDisconnect):
             await self._end(details)
+
+    async def _announce(self) -> None:
+        try:
+            await self._tell(types.ResponseCreatedEvent, response=self._told("in_progress"))
+        finally:
+            self.is_told.set()
+        await self._limits()
 
     async def _speak(self) -> bool:
         """Returns whether the answer was cut off at its longest."""

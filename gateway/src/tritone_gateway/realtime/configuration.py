@@ -129,8 +129,7 @@ class Configuration:
         other = Configuration(kind, None if kind != "realtime" else self.values.get("model"), self._check)
         if kind == self.kind:
             other.values = copy.deepcopy(self.values)
-        validated(KINDS[kind], {**change, "type": kind}, "session")
-        _merge(other.values, change)
+        _merge(other.values, validated(KINDS[kind], {**change, "type": kind}, "session").to_dict())
         _complete(other.values)
         validated(KINDS[kind], other.values, "session")
         check_values(other.values, "session")
@@ -206,7 +205,8 @@ def check_values(values: Values, place: str) -> None:
     for name, (least, most) in BOUNDS.items():
         value = _at(values, name)
         if isinstance(value, int | float) and not least <= value <= most:
-            raise invalid(f"{place}.{name} is {value:g}, must be {least:g} to {most:g}", f"{place}.{name}")
+            told = f"{value:g}" if isinstance(value, float) else str(value)[:40]
+            raise invalid(f"{place}.{name} is {told}, must be {least:g} to {most:g}", f"{place}.{name}")
     if values.get("tools") and values.get("tool_choice") != "none":
         raise unsupported(f"{place}.tools", NO_TOOLS)
     if values.get("tool_choice", "none") not in ("none", "auto"):

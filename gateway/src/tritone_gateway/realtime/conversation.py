@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -55,17 +55,22 @@ class Picture:
 
 @dataclass
 class Said:
-    """Something that the user says: samples int16 (n_samples,) at 16 kHz; its words come when they are heard."""
+    """Something that the user says: samples int16 (n_samples,) at 16 kHz; its words come when they are heard.
+
+    None in the place of its words: nobody listens to it yet.
+    """
 
     samples: npt.NDArray[np.int16] = field(repr=False)
     format: str
-    words: asyncio.Future[str] = field(repr=False)
+    words: asyncio.Future[str] | None = field(default=None, repr=False)
 
     @property
     def text(self) -> str:
         """What was understood; nothing while it is listened to."""
-        known = self.words.done() and not self.words.cancelled() and self.words.exception() is None
-        return self.words.result() if known else ""
+        words = self.words
+        if words is None or not words.done() or words.cancelled() or words.exception() is not None:
+            return ""
+        return words.result()
 
     @property
     def seconds(self) -> float:
@@ -75,7 +80,7 @@ class Said:
     def told(self, with_sound: bool) -> dict[str, Any]:
         """As events show it."""
         sound = {"audio": base64_of(resampled(self.samples, self.format))} if with_sound and len(self.samples) else {}
-        return {"type": "input_audio", "transcript": self.text if self.words.done() else None, **sound}
+        return {"type": "input_audio", "transcript": self.text if self.words and self.words.done() else None, **sound}
 
 
 @dataclass
@@ -129,7 +134,7 @@ Part = Text | Picture | Said | Spoken
 _NOTHING = np.zeros(0, np.float32)
 
 
-@dataclass
+@dataclass(eq=False)  # each is itself alone: their samples cannot be compared
 class Item:
     """One thing that somebody said, wrote or showed."""
 
@@ -196,6 +201,16 @@ class Conversation:
     def insert(self, item: Item, after: str | None) -> str | None:
         """Put an item behind another, in front of all ("root"), or at the end (None). Returns whom it follows.
 
+        Raises: as `place_of` does.
+        """
+        place = self.place_of(item, after)
+        self.items.insert(place, item)
+        self.forget_sound()
+        return self.items[place - 1].id if place else None
+
+    def place_of(self, item: Item, after: str | None) -> int:
+        """Where an item would go.
+
         Raises: ApiError: 400: no such item, an id that is taken, or no room.
         """
         if self.is_full:
@@ -207,14 +222,9 @@ class Conversation:
         if item.pictures and size > self._max_picture_bytes:
             most = self._max_picture_bytes
             raise invalid(f"the conversation's pictures have {size} bytes, the limit is {most}", "item", "too_large")
-        place = len(self.items)
-        if after == "root":
-            place = 0
-        elif after is not None:
-            place = self.items.index(self.find(after)) + 1
-        self.items.insert(place, item)
-        self.forget_sound()
-        return self.items[place - 1].id if place else None
+        if after is None:
+            return len(self.items)
+        return 0 if after == "root" else self.items.index(self.find(after)) + 1
 
     def delete(self, item_id: str) -> None:
         """Raises: ApiError: 400: there is no such item."""
@@ -229,8 +239,12 @@ class Conversation:
             gone.append(oldest.id)
         return gone
 
-    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> Item:
-        """Cut an answer at the last word that was heard.
+    def truncate(self, item_id: str, content_index: int, audio_end_ms: int) -> None:
+        """Cut an answer at the last word that was heard. Raises: as `to_cut` does."""
+        self.to_cut(item_id, content_index, audio_end_ms).cut(audio_end_ms / 1000)
+
+    def to_cut(self, item_id: str, content_index: int, audio_end_ms: int) -> Spoken:
+        """What would be cut.
 
         Raises: ApiError: 400: no such item, no spoken answer, or an end behind its own.
         """
@@ -242,8 +256,7 @@ class Conversation:
         length = round(1000 * seconds_of(part.size, part.format))
         if not 0 <= audio_end_ms <= length + SLACK_MS:
             raise invalid(f"audio_end_ms is {audio_end_ms}, the sound has {length} ms", "audio_end_ms")
-        part.cut(audio_end_ms / 1000)
-        return item
+        return part
 
     def forget_sound(self) -> None:
         """Let go of the oldest sound where there is more than the limit."""
@@ -259,12 +272,18 @@ class Conversation:
                     part.samples = part.samples[:0]
 
 
-async def understood(items: Iterable[Item]) -> None:
-    """Wait until everything that was said has its words. Raises: ApiError: something could not be heard."""
+async def understood(items: Sequence[Item]) -> None:
+    """Wait until everything that was said has its words. What could not be heard earlier reads as nothing.
+
+    Raises: ApiError: the last item could not be heard.
+    """
     for item in items:
         for part in item.parts:
-            if isinstance(part, Said):
-                await asyncio.shield(part.words)
+            if isinstance(part, Said) and part.words is not None:
+                await asyncio.wait((part.words,))
+    for part in items[-1].parts if items else ():
+        if isinstance(part, Said) and part.words is not None:
+            part.words.result()
 
 
 def _kept(clauses: list[ReplyChunk], end_s: float) -> Speech:

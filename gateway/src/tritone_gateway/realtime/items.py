@@ -1,7 +1,5 @@
 """Items that a caller makes, as OpenAI's types have them, to those of a conversation."""
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,18 +10,16 @@ from tritone_gateway.realtime.conversation import Item, Part, Picture, Said, Tex
 from tritone_gateway.realtime.events import new_id
 from tritone_gateway.realtime.sound import Decoder
 
-Hear = Callable[[np.ndarray[Any, np.dtype[np.int16]]], "asyncio.Future[str]"]
 KINDS = {"system": ("input_text",), "user": ("input_text", "input_audio", "input_image")}
 ASSISTANTS = ("output_text", "output_audio")
 
 
-def item_of(given: Any, place: str, format: str, hear: Hear) -> Item:
+def item_of(given: Any, place: str, format: str) -> Item:
     """The item that one of OpenAI's types describes.
 
     Args:
         place: where it stands, for errors.
-        format: of its sound.
-        hear: gives the words of samples int16 (n_samples,) at 16 kHz, later.
+        format: of its sound, which nobody has listened to yet.
 
     Raises: ApiError: 400, by the field's place.
     """
@@ -32,11 +28,11 @@ def item_of(given: Any, place: str, format: str, hear: Hear) -> Item:
     role = given.role
     if not given.content:
         raise invalid(f"{place}.content is empty", f"{place}.content")
-    parts = [_part(role, part, f"{place}.content[{index}]", format, hear) for index, part in enumerate(given.content)]
+    parts = [_part(role, part, f"{place}.content[{index}]", format) for index, part in enumerate(given.content)]
     return Item(role, parts, id=given.id or new_id("item"))
 
 
-def _part(role: str, part: Any, place: str, format: str, hear: Hear) -> Part:
+def _part(role: str, part: Any, place: str, format: str) -> Part:
     known = KINDS.get(role, ASSISTANTS)
     if part.type not in known:
         raise invalid(f"{place}.type is '{part.type}', must be one of {', '.join(known)} for {role}", f"{place}.type")
@@ -46,8 +42,9 @@ def _part(role: str, part: Any, place: str, format: str, hear: Hear) -> Part:
     if part.type == "input_audio":
         if part.audio is None:
             return Text("input_text", _needed(part.transcript, f"{place}.audio"))
-        samples = Decoder(format).feed(of_base64(part.audio, f"{place}.audio"))
-        return Said(samples, format, hear(samples))
+        decoder = Decoder(format)
+        samples = decoder.feed(of_base64(part.audio, f"{place}.audio"))
+        return Said(np.concatenate([samples, decoder.end()]), format)
     if part.type == "output_audio":
         return Text("output_text", _needed(part.transcript, f"{place}.transcript"))
     return Text(part.type, _needed(part.text, f"{place}.text"))

@@ -1,5 +1,6 @@
 """/v1/realtime/client_secrets: keys for browsers; and /v1/realtime/calls, which is WebRTC and is not served."""
 
+import json
 import time
 from typing import Any, Literal
 
@@ -9,13 +10,14 @@ from pydantic import BaseModel, Field
 
 from tritone_gateway.context import Here
 from tritone_gateway.door.passes import Pass
-from tritone_gateway.errors import ApiError
+from tritone_gateway.errors import ApiError, invalid
 from tritone_gateway.realtime.configuration import Configuration
-from tritone_gateway.realtime.events import new_id
+from tritone_gateway.realtime.events import loaded, new_id
 from tritone_gateway.realtime.session import checked
 from tritone_gateway.requests import ApiRequest
 
 router = APIRouter()
+MOST_BYTES = 2**16  # of a session as JSON
 
 
 class Expiry(BaseModel):
@@ -35,7 +37,7 @@ class SecretRequest(ApiRequest):
 @router.post("/v1/realtime/client_secrets")
 async def create(request: SecretRequest, here: Here) -> JSONResponse:
     """A key with which a page may open sessions that begin as `session` says."""
-    session = {"type": "realtime", **request.session}
+    session = {"type": "realtime", **_read(request.session)}
     kind = "transcription" if session["type"] == "transcription" else "realtime"
     model = session.get("model") or ("llava" if kind == "realtime" else None)
     configuration = Configuration(kind, model, checked(here))
@@ -45,6 +47,17 @@ async def create(request: SecretRequest, here: Here) -> JSONResponse:
     secret = here.passes.add(Pass(here.caller, session, expires_at))
     told = configuration.told(new_id("sess"), expires_at).to_dict()
     return JSONResponse({"value": secret, "expires_at": expires_at, "session": told})
+
+
+def _read(session: dict[str, Any]) -> dict[str, Any]:
+    """A session as an event would have it, which is kept for as long as its key lasts.
+
+    Raises: ApiError: 400: it is too large, too deep, or no text.
+    """
+    text = json.dumps(session)
+    if len(text) > MOST_BYTES:
+        raise invalid(f"session has {len(text)} bytes, the limit is {MOST_BYTES}", "session", "too_large")
+    return loaded(text)
 
 
 @router.post("/v1/realtime/calls")

@@ -88,6 +88,7 @@ class Session:
         """Stop everything that is still going on."""
         await self._ear.close()
         tasks = [task for task in (self._answer and self._answer[1], self._waiting) if task is not None]
+        self._answer = self._next = None  # nothing follows the answer that ends here
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -102,6 +103,8 @@ class Session:
         self._ear.detection = self._configuration.detection
         if self._ear.detection is None:
             await self._ear.stop()
+        if not getattr(self._ear.detection, "idle_timeout_ms", None):
+            self._stop_waiting()
         await self._outgoing.tell(types.SessionUpdatedEvent, session=self._told())
 
     def _told(self) -> Any:
@@ -168,13 +171,13 @@ class Session:
     # ── the conversation ──
 
     async def _create_item(self, event: types.ConversationItemCreateEvent) -> None:
-        item = await self._item(event.item, "item", new_id("item"))
+        item = await self._item(event.item, "item")
         await self._add(item, event.previous_item_id)
 
-    async def _item(self, given: Any, place: str, item_id: str) -> Item:
-        format = self._configuration.input["format"].get("type", "audio/pcm")
-        name = given.id if isinstance(getattr(given, "id", None), str) else item_id
-        item = item_of(given, place, format, lambda samples: self._scribe.write(name, samples, len(samples), None))
+    async def _item(self, given: Any, place: str) -> Item:
+        item = item_of(given, place, self._configuration.input["format"].get("type", "audio/pcm"))
+        if any(isinstance(part, Said) for part in item.parts):
+            await self._here.caller.check("audio_seconds")
         await self._here.take_pictures(len(item.pictures), "shown")
         return item
 
@@ -182,10 +185,18 @@ class Session:
         if make_room:
             for gone in self.conversation.make_room():
                 await self._outgoing.tell(types.ConversationItemDeletedEvent, item_id=gone)
+        self.conversation.place_of(item, after)  # what is refused is not listened to
+        self._hear(item)
         before = self.conversation.insert(item, after)
         told = {"item": item.told(), "previous_item_id": before}
         await self._outgoing.tell(types.ConversationItemAdded, **told)
         await self._outgoing.tell(types.ConversationItemDone, **told)
+
+    def _hear(self, item: Item) -> None:
+        """Listen to what nobody has listened to yet."""
+        for part in item.parts:
+            if isinstance(part, Said) and part.words is None:
+                part.words = self._scribe.write(item.id, part.samples, len(part.samples), None)
 
     async def _retrieve_item(self, event: types.ConversationItemRetrieveEvent) -> None:
         item = self.conversation.find(event.item_id)
@@ -193,6 +204,7 @@ class Session:
 
     async def _truncate_item(self, event: types.ConversationItemTruncateEvent) -> None:
         item = self.conversation.find(event.item_id)
+        self.conversation.to_cut(event.item_id, event.content_index, event.audio_end_ms)  # or the answer goes on
         if self._answer is not None and self._answer[0].item is item:
             await self._interrupt("client_cancelled")
         self.conversation.truncate(event.item_id, event.content_index, event.audio_end_ms)
@@ -221,8 +233,10 @@ class Session:
         if wish.input is None:
             self._respond(wish)
             return
-        given = enumerate(wish.input)
-        self._respond(wish, [await self._item(each, f"response.input[{n}]", new_id("item")) for n, each in given])
+        items = [await self._item(each, f"response.input[{n}]") for n, each in enumerate(wish.input)]
+        for item in items:
+            self._hear(item)
+        self._respond(wish, items)
 
     async def _cancel_response(self, event: types.ResponseCancelEvent) -> None:
         answer = self._answer and self._answer[0]
@@ -265,6 +279,7 @@ class Session:
             return
         answer, task = self._answer
         answer.reason = reason
+        await answer.is_told.wait()  # a task that is cancelled before its first step says nothing at all
         if not answer.is_ending:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -38,6 +38,10 @@ class Decoder:
         samples = linear(whole[:end], self.format).astype(np.float32) / (_LOUDEST + 1)
         return _int16(self._resampler.resample_chunk(samples))
 
+    def end(self) -> npt.NDArray[np.int16]:
+        """The last samples, up to 0.1 s of them; half a sample is nothing."""
+        return _int16(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+
 
 class Encoder:
     """Makes what goes out of clauses of any rate; as a stream, so that no click is heard between them.

@@ -1,6 +1,7 @@
 """What comes from a microphone: kept while it may be needed, listened to, and cut into turns."""
 
 import asyncio
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,8 +83,9 @@ class Ear:
 
         Raises: ApiError: 400: more than may be kept.
         """
-        if self._decoder is None or self._decoder.format != format:
-            self._decoder = Decoder(format)
+        if self._decoder is not None and self._decoder.format != format:
+            self._end_sound()
+        self._decoder = self._decoder or Decoder(format)
         samples = self._decoder.feed(sound)
         kept_s = (self.end - self._begin + len(samples)) / HEARD_RATE
         if self.detection is None and kept_s > self._max_s:
@@ -95,6 +97,7 @@ class Ear:
 
     def take(self) -> tuple[Samples, Turn | None]:
         """All that is kept, which is no longer; and who was just speaking."""
+        self._end_sound()
         turn, taken = self.turn, self._samples(self._begin, self.end)
         self._forget(self.end)
         self.turn = None
@@ -107,6 +110,8 @@ class Ear:
         if self.turn is not None:
             await self.turn.hearing.stop()
             self.turn = None
+        if self._activity is not None:
+            self._activity.reset()
 
     async def close(self) -> None:
         """Hear no more at all, and hold nothing: the detector's memory is not Python's to find."""
@@ -114,12 +119,20 @@ class Ear:
         self._sound.clear()
         self._activity = None
 
+    def _end_sound(self) -> None:
+        """Keep the last of it, which the decoder holds back; what comes next has no part in it."""
+        if self._decoder is not None:
+            self._sound += self._decoder.end().tobytes()
+            self._decoder = None
+
     async def _listen(self, detection: ServerVad | SemanticVad) -> None:
         activity = self._activity = self._activity or VoiceActivity()
-        self._listened = max(self._listened, self._begin)
-        for count in range((self.end - self._listened) // FRAME):
+        for count in itertools.count():
             if count % AT_ONCE == AT_ONCE - 1:
                 await asyncio.sleep(0)
+            self._listened = max(self._listened, self._begin)  # which may have been taken meanwhile
+            if self.end - self._listened < FRAME:
+                return
             frame = self._samples(self._listened, self._listened + FRAME)
             activity.feed(frame, getattr(detection, "threshold", None) or THRESHOLD)
             self._listened += FRAME

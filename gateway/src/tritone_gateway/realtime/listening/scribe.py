@@ -13,7 +13,7 @@ from openai.types.realtime.conversation_item_input_audio_transcription_failed_ev
 from starlette.websockets import WebSocketDisconnect
 
 from tritone_gateway.context import Context
-from tritone_gateway.errors import ApiError, unknown
+from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.realtime.configuration import Configuration
 from tritone_gateway.realtime.conversation import Said
 from tritone_gateway.realtime.events import Outgoing
@@ -32,7 +32,7 @@ class Scribe:
 
     def __init__(self, configuration: Configuration, outgoing: Outgoing, here: Context) -> None:
         self._configuration, self._outgoing, self._here = configuration, outgoing, here
-        self._tasks: set[asyncio.Task[str]] = set()
+        self._tasks: dict[asyncio.Task[str], float] = {}  # and how many seconds of sound each holds
 
     def hearing(self, item_id: str) -> Hearing:
         """Who hears an item that is still being said."""
@@ -51,9 +51,16 @@ class Scribe:
         return Hearing(self._here, options, interval_s, tell if told is not None else None)
 
     def write(self, item_id: str, samples: Samples, speech_end: int, hearing: Hearing | None) -> asyncio.Task[str]:
-        """The words of samples int16 (n_samples,) at 16 kHz, later; speech ends at `speech_end` of them."""
+        """The words of samples int16 (n_samples,) at 16 kHz, later; speech ends at `speech_end` of them.
+
+        Raises: ApiError: 429: as much is waited for as a session may keep.
+        """
+        seconds, most = len(samples) / HEARD_RATE, self._here.settings.realtime.max_kept_s
+        if self._tasks and sum(self._tasks.values()) + seconds > most:
+            message = f"{sum(self._tasks.values()):.1f} s of sound wait to be heard, the limit is {most:g} s"
+            raise try_again(message, WAIT_S, "too_much_unheard")
         task = asyncio.create_task(self._write(item_id, samples, speech_end, hearing or self.hearing(item_id)))
-        self._tasks.add(task)
+        self._tasks[task] = seconds
         task.add_done_callback(self._done)
         return task
 
@@ -70,7 +77,7 @@ class Scribe:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[str]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled():
             task.exception()  # told already, and again to who waits for the words
 
