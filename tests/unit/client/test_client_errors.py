@@ -15,6 +15,7 @@ from tritone_client import (
     ModelNotReady,
     NotServed,
     Overloaded,
+    RequestTimedOut,
     ServerUnavailable,
 )
 from tritone_client.transports.errors import map_bare_error, map_error
@@ -30,7 +31,8 @@ from tritone_client.transports.errors import map_bare_error, map_error
         ("UNAVAILABLE", "Server is stopping, scheduler for model has stopped accepting new requests", ModelNotReady),
         ("UNAVAILABLE", "model 'llava' has 64 requests in flight, its limit; try again in 1.5 s", Overloaded),
         ("UNAVAILABLE", "Exceeds maximum queue size", Overloaded),
-        ("UNAVAILABLE", "Request timeout expired", Overloaded),
+        ("UNAVAILABLE", "Request timeout expired", RequestTimedOut),
+        ("UNAVAILABLE", "the request's deadline of 0.2 s has passed", RequestTimedOut),
         ("UNAVAILABLE", "no healthy upstream", ServerUnavailable),
         ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-key'", NotServed),
         ("UNIMPLEMENTED", "this checkpoint speaks English only", NotServed),

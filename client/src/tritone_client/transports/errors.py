@@ -70,6 +70,8 @@ _NOT_READY = (
     "has stopped accepting",  # Server is stopping, scheduler for model has stopped accepting new inference requests
     "server not ready",
 )
+# What our models, and Triton's queues, say when the time-out that the request carried has passed.
+_TOO_LATE = ("request's deadline of", "request timeout expired")
 # Inside a stream an error comes as bare text, without its status. Our models write Triton's name of the status in front
 # where the request asks for it by its parameter `status`; what Triton's core says itself is told by its words.
 _TRITON_CODES = {
@@ -91,7 +93,7 @@ _CORE_WORDS = {
         *_NOT_READY,
         _RESTRICTED,
         "exceeds maximum queue size",
-        "request timeout expired",
+        *_TOO_LATE,
         "; try again in ",
     ),
     "INVALID_ARGUMENT": (
@@ -140,6 +142,8 @@ def map_error(code: str, message: str) -> tuple[type[Error], str]:
     said = message or code
     if code in ("UNAVAILABLE", "INTERNAL") and _any_of(_NOT_READY, words):
         return ModelNotReady, said
+    if code == "UNAVAILABLE" and _any_of(_TOO_LATE, words):
+        return RequestTimedOut, said
     if code == "UNAVAILABLE" and _RESTRICTED in words:
         return NotServed, said
     if code == "UNAVAILABLE" and _any_of(_NO_CONNECTION, words):

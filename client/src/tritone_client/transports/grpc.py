@@ -12,7 +12,7 @@ from tritonclient.grpc import InferResult, service_pb2, service_pb2_grpc
 from tritonclient.utils import np_to_triton_dtype, serialize_byte_tensor
 
 from tritone_client.calls.call import Outputs, Request
-from tritone_client.exceptions import Cancelled, RequestTimedOut, ServerUnavailable
+from tritone_client.exceptions import Cancelled, ServerUnavailable
 from tritone_client.transports.access import Access, Address
 from tritone_client.transports.errors import error_of, map_bare_error, map_error
 
@@ -65,7 +65,7 @@ class _Grpc:
             kind, message = map_error(error.code().name, error.details() or "")
             if kind is ServerUnavailable:
                 message = f"no answer from {self.url}: {message}"
-            if kind is RequestTimedOut:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 message = f"no answer from {self.url} within {timeout_s:g} s"
             raise error_of(kind, message, model, request_id) from error
         except (ValueError, grpc.aio.UsageError) as error:
