@@ -1,6 +1,8 @@
 import { h } from '../shared/dom'
 import type { Piece } from './captions'
 
+const ROUNDED = 0.005 // seconds that a place in a recording may lie before the one that was asked for
+
 /** Words that play when they are pressed, and show where the recording is. Arrows go from word to word. */
 export class Transcript {
   readonly element = h('p', { class: 'transcript' })
@@ -23,7 +25,7 @@ export class Transcript {
     this.words = pieces.map((piece, index) => {
       const play = () => {
         this.audio.currentTime = piece.start
-        void this.audio.play()
+        this.audio.play().catch(() => undefined) // somebody paused it before it began
       }
       const element = h(
         'button',
@@ -42,7 +44,7 @@ export class Transcript {
   }
 
   private mark(): void {
-    const now = this.audio.currentTime
+    const now = this.audio.currentTime + ROUNDED
     for (const { piece, element } of this.words) element.classList.toggle('now', piece.start <= now && now < piece.end)
   }
 

@@ -16,9 +16,11 @@ processes, as Triton can load no part of one.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import psutil
 
@@ -89,6 +91,7 @@ class Guard:
         self._asked: deque[float] = deque(maxlen=TRIES * len(self._stubs) if self._stubs[1:] else 1)  # deep ones
         self._moved = Unmoved()  # the progress of all its processes together
         self._said = ""  # the answer to the last deep one
+        self._took = 0.0  # seconds that the last canary took
 
     def hurry(self, now: float) -> None:
         """Have the next canary sent at the next look."""
@@ -165,6 +168,7 @@ class Guard:
             if now >= self._turn:
                 self._deep = self._is_deep_due(mine, now)
                 self._finding, self._turn = self.ask(deep=self._deep), now
+                self._finding.add_done_callback(partial(self._note_length, time.monotonic()))
             return None
         unmoved = self._moved.seconds(sum(pulse.progress for pulse in mine), now)
         if not self._finding.done():
@@ -174,10 +178,13 @@ class Guard:
             return f"it has left a canary without answer for {silent:.0f} s" if hung else None
         error, self._finding = self._finding.result(), None
         # To a model that has no pulse a canary is a caller like any other; a picture may be drawn for it.
-        rest = 0.0 if mine else (now - self._turn) / self._policy.canary_share
+        rest = 0.0 if mine else self._took / self._policy.canary_share
         self._turn = now + max(self._policy.canary_interval_s, rest)
         self._said = error if self._deep and error else self._said
         return "its stub is dead" if control.DEAD in error else None  # any other answer is a sign of life
+
+    def _note_length(self, sent: float, _: Future[str]) -> None:
+        self._took = time.monotonic() - sent
 
     def _is_deep_due(self, mine: list[Pulse], now: float) -> bool:
         interval = self._policy.deep_interval_s
