@@ -28,13 +28,14 @@ import numpy as np
 import psutil
 import soxr
 import typer
-from gateway import gateway, picture
+from gateway import picture
 from rich.console import Console
 from rich.table import Table
 from websockets.asyncio.client import ClientConnection, connect
 
 from tritone.server.background import serve
 from tritone_client import Client
+from tritone_gateway import background
 
 RATE, BLOCK_S = 24_000, 0.04
 QUESTION, SECOND = "What color is the circle?", "Describe the picture."
@@ -202,7 +203,8 @@ def main(
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(serve("--device=cpu", f"--models={','.join(MODELS)}", report=lambda _: None))
         client = stack.enter_context(Client(address.grpc))
-        url, process = stack.enter_context(gateway(address))
+        gateway = stack.enter_context(background.serve(address.grpc))
+        url, process = gateway.url, psutil.Process(gateway.process.pid)
         question, second = pcm(client, QUESTION), pcm(client, SECOND)
 
         def measure(count: int, work: Any) -> list[float]:

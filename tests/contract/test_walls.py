@@ -1,6 +1,7 @@
 """Who may import whom."""
 
 import ast
+import symtable
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -160,6 +161,24 @@ def test_every_folder_of_code_is_a_package():
     """setuptools leaves out a folder without `__init__.py`."""
     inside = [path for pattern in PACKAGES for path in files(f"{pattern}/**/*.py")]
     assert [str(path) for path in inside if not (path.parent / "__init__.py").exists()] == []
+
+
+def names_of(path: Path) -> set[str]:
+    """What a module has at its top level."""
+    table = symtable.symtable(path.read_text("utf-8"), str(path), "exec")
+    return {symbol.get_name() for symbol in table.get_symbols() if symbol.is_assigned() or symbol.is_imported()}
+
+
+def test_what_a_script_takes_from_its_neighbours_is_there():
+    """No other code imports benchmarks, and no type checker reads them."""
+    faults = [
+        f"{path.relative_to(ROOT)} takes {name} from {neighbour.name}"
+        for pattern in ("loadtest/**/*.py", "scripts/**/*.py")
+        for path in files(pattern)
+        for module, _, name in (taken.rpartition(".") for taken in sorted(imported(path)))
+        if (neighbour := path.parent / f"{module}.py").exists() and name not in names_of(neighbour)
+    ]
+    assert faults == []
 
 
 def test_modules_are_seen_in_every_form(tmp_path):
