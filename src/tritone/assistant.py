@@ -108,7 +108,7 @@ class Assistant:
             question: `image_bytes`, `messages` and what else `llava` takes; what messages say aloud is heard.
         """
         manner = Voice(voice, float(speed), "audio" in _checked(modalities))
-        await asyncio.to_thread(self._check, manner)
+        await self._check(manner)
         started = time.monotonic()
         asked = await self._listen(audio_bytes, text_input, language, question)
         transcript, hear_ms = asked.transcript, _ms_since(started)
@@ -126,12 +126,12 @@ class Assistant:
                 index += 1
                 await self._wait_for_listener(first_sound + begin)
 
-    def _check(self, manner: Voice) -> None:
+    async def _check(self, manner: Voice) -> None:
         """Refuse before anything is heard or thought what no voice could do for any text; raises InvalidInput."""
         if not manner.aloud:
             return
         voices.check_speed(manner.speed)
-        if manner.voice and (told := self._offered()) is not None:
+        if manner.voice and (told := await asyncio.to_thread(self._offered)) is not None:
             voices.check_known(manner.voice, [voices.Voice.model_validate(each) for each in told["voices"]])
 
     async def _listen(self, audio_bytes: bytes | None, text_input: str | None, language: str, inputs: Row) -> Question:

@@ -27,12 +27,12 @@ def is_of(file: bytes, kind: str) -> bool:
 
 
 def encoded(path: str | os.PathLike[str], audio: npt.NDArray[np.float32], sampling_rate: int) -> bytes:
-    """A sound as a file of the format that the path says.
+    """A sound as a FLAC or MP3 file, as the path says.
 
-    Raises: InvalidInput: the path says none that is written here.
+    Raises: InvalidInput: the path says neither.
     """
     kind, buffer = format_of(path), io.BytesIO()
-    if kind not in ("WAV", "FLAC", "MP3"):
+    if kind not in ("FLAC", "MP3"):
         raise InvalidInput(f"{os.fspath(path)} must end in .wav, .flac or .mp3, or in the format that was asked for")
     soundfile.write(buffer, audio, sampling_rate, format=kind)
     return buffer.getvalue()

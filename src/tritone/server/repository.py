@@ -117,7 +117,6 @@ def select(models: Mapping[str, Model], names: Sequence[str]) -> list[Model]:
 
     What says what is served (ALWAYS) is among them, named or not.
 
-
     Raises: CannotStart: a name that is in no repository, or a model without a version or its code.
     """
     chosen: dict[str, Model] = {}

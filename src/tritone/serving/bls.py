@@ -143,8 +143,9 @@ async def _ask(model: str, inputs: Row, outputs: Sequence[str]) -> AsyncGenerato
                 _check_outputs(model, row)
                 yield row
         await reading
-    finally:
-        reading.cancel()
+    except (GeneratorExit, asyncio.CancelledError):
+        reading.cancel()  # which stops the other model
+        raise
 
 
 class _Call:
