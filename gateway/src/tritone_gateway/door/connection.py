@@ -10,16 +10,40 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from tritone_gateway.settings import Settings
 
 
+class Unread(asyncio.BaseProtocol):
+    """A caller who reads nothing of what is sent to him for `stuck_after_s` is cut off."""
+
+    stuck_after_s: float
+    loop: asyncio.AbstractEventLoop
+    transport: Any
+    _stuck: asyncio.TimerHandle | None = None
+
+    def pause_writing(self) -> None:
+        """See asyncio."""
+        super().pause_writing()
+        self._stuck = self.loop.call_later(self.stuck_after_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        _stop(self._stuck)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        _stop(self._stuck)
+        super().connection_lost(exc)
+
+
 def bounded(settings: Settings) -> type[HttpToolsProtocol]:
     """The class of connections, for uvicorn.
 
     A request must be whole `receive_within_s` after its first byte, and a new connection must begin one within that
-    time. A caller whose answer does not move for `stuck_after_s`, as he reads none of it, is cut off.
+    time.
     """
 
-    class Bounded(HttpToolsProtocol):
+    class Bounded(Unread, HttpToolsProtocol):
+        stuck_after_s = settings.stuck_after_s
         _receiving: asyncio.TimerHandle | None = None
-        _stuck: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -27,35 +51,24 @@ def bounded(settings: Settings) -> type[HttpToolsProtocol]:
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
-            self._stop(self._receiving)
+            _stop(self._receiving)
             self._receiving = self.loop.call_later(settings.receive_within_s, self.transport.abort)
 
         def on_message_complete(self) -> None:
             super().on_message_complete()
-            self._stop(self._receiving)
+            _stop(self._receiving)
 
         def handle_websocket_upgrade(self) -> None:
-            self._stop(self._receiving)
+            _stop(self._receiving)
             super().handle_websocket_upgrade()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._stuck = self.loop.call_later(settings.stuck_after_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            self._stop(self._stuck)
 
         def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
             is_old = cycle.scope["http_version"] == "1.0"
             super()._start_asgi_task(cycle, unchunked(app, cycle) if is_old else app)
 
         def connection_lost(self, exc: Exception | None) -> None:
-            self._stop(self._receiving)
-            self._stop(self._stuck)
+            _stop(self._receiving)
             super().connection_lost(exc)
-
-        _stop = staticmethod(_stop)
 
     return Bounded
 
@@ -85,25 +98,13 @@ def unchunked(app: Any, cycle: RequestResponseCycle) -> Any:
 
 
 def bounded_socket(settings: Settings) -> type[WebSocketsSansIOProtocol]:
-    """The class of WebSockets, for uvicorn: a caller who reads nothing for `stuck_after_s` is cut off.
+    """The class of WebSockets, for uvicorn.
 
-    What is to be sent waits where it is made, so that no more than a transport's buffer is ever held for him.
+    What is to be sent waits where it is made, so that no more than a transport's buffer is ever held for a caller.
     """
 
-    class Bounded(WebSocketsSansIOProtocol):
-        _stuck: asyncio.TimerHandle | None = None
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._stuck = self.loop.call_later(settings.stuck_after_s, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            _stop(self._stuck)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            _stop(self._stuck)
-            super().connection_lost(exc)
+    class Bounded(Unread, WebSocketsSansIOProtocol):
+        stuck_after_s = settings.stuck_after_s
 
     return Bounded
 
