@@ -103,6 +103,11 @@ class Configuration:
         return dict(self.values["audio"]["input"])
 
     @property
+    def format(self) -> str:
+        """Of the sound that comes: "audio/pcm", "audio/pcmu" or "audio/pcma"."""
+        return str(self.input["format"]["type"])
+
+    @property
     def detection(self) -> Detection:
         """How it is found that somebody speaks, and has ended; None: the caller says so."""
         told = self.input["turn_detection"]

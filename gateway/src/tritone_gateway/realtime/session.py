@@ -113,8 +113,7 @@ class Session:
     # ── what is heard ──
 
     async def _append(self, event: types.InputAudioBufferAppendEvent) -> None:
-        format = self._configuration.input["format"].get("type", "audio/pcm")
-        await self._ear.append(of_base64(event.audio, "audio"), format)
+        await self._ear.append(of_base64(event.audio, "audio"), self._configuration.format)
 
     async def _commit(self, event: types.InputAudioBufferCommitEvent) -> None:
         samples, turn = self._ear.take()
@@ -162,11 +161,12 @@ class Session:
         await self._here.caller.check("audio_seconds")
         speech_end = turn.speech_end - turn.begin if turn else len(samples)
         words = self._scribe.write(item_id, samples, speech_end, turn.hearing if turn else None)
-        format = self._configuration.input["format"].get("type", "audio/pcm")
         before = self.conversation.last_id
         told = {"item_id": item_id, "previous_item_id": before}
         await self._outgoing.tell(types.InputAudioBufferCommittedEvent, **told)
-        await self._add(Item("user", [Said(samples, format, words)], id=item_id), None, make_room=True)
+        await self._add(
+            Item("user", [Said(samples, self._configuration.format, words)], id=item_id), None, make_room=True
+        )
 
     # ── the conversation ──
 
@@ -175,7 +175,7 @@ class Session:
         await self._add(item, event.previous_item_id)
 
     async def _item(self, given: Any, place: str) -> Item:
-        item = item_of(given, place, self._configuration.input["format"].get("type", "audio/pcm"))
+        item = item_of(given, place, self._configuration.format)
         if any(isinstance(part, Said) for part in item.parts):
             await self._here.caller.check("audio_seconds")
         await self._here.take_pictures(len(item.pictures), "shown")
@@ -308,7 +308,7 @@ class Session:
             await self._outgoing.tell(types.InputAudioBufferTimeoutTriggered, **place)
             before = self.conversation.last_id
             await self._outgoing.tell(types.InputAudioBufferCommittedEvent, item_id=item_id, previous_item_id=before)
-            item = Item("user", [self._scribe.silence(samples, self._configuration.input["format"])], id=item_id)
+            item = Item("user", [self._scribe.silence(samples)], id=item_id)
             await self._add(item, None, make_room=True)
             self._respond(wish_of(self._configuration.values, None))
         except ApiError as error:

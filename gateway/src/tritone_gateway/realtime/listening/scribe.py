@@ -64,11 +64,11 @@ class Scribe:
         task.add_done_callback(self._done)
         return task
 
-    def silence(self, samples: Samples, format: dict[str, Any]) -> Said:
+    def silence(self, samples: Samples) -> Said:
         """What nobody said: it needs no hearing, and reads as silence."""
         words: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         words.set_result("…")
-        return Said(samples, format.get("type", "audio/pcm"), words)
+        return Said(samples, self._configuration.format, words)
 
     async def end(self) -> None:
         """Stop writing."""
