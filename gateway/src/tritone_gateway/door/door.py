@@ -13,8 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tritone_gateway.door.access import Access
+from tritone_gateway.door.origin import check_host, check_origin
 from tritone_gateway.door.passes import Passes
-from tritone_gateway.door.sockets import check_host, check_origin, headers_of_socket
+from tritone_gateway.door.sockets import headers_of_socket
 from tritone_gateway.errors import WAIT_S, ApiError, try_again, unknown
 from tritone_gateway.metrics import Metrics
 from tritone_gateway.settings import Settings
